@@ -1,0 +1,18 @@
+# Every outside library of the project. The Debian package of each, with the reason that it is used, stands in
+# deploy/packages.txt. A library is linked by the one folder that wraps it.
+find_package(absl REQUIRED CONFIG)
+find_package(Protobuf REQUIRED)
+find_package(gRPC REQUIRED CONFIG)
+find_package(GTest REQUIRED CONFIG)
+find_package(benchmark REQUIRED CONFIG)
+find_package(cpprestsdk REQUIRED CONFIG)
+find_package(yaml-cpp REQUIRED CONFIG)
+find_package(prometheus-cpp REQUIRED CONFIG COMPONENTS core)
+find_package(spdlog REQUIRED CONFIG)
+find_package(OpenSSL REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
+find_path(CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
+find_path(NLOHMANN_INCLUDE nlohmann/json.hpp REQUIRED)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
