@@ -1,0 +1,16 @@
+#!/bin/bash
+# Makes the images that every lab node needs, as archives in a folder:  images.sh DIR
+# localhost/pause:1 (the sandbox of pods) and localhost/busybox:1 (programs for test pods).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd); out=$1
+pack=$here/../../../deploy/images/oci.py
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+mkdir -p "$work"/pause "$work"/busybox/{bin,tmp,etc}
+gcc -Os -static -s -o "$work/pause/pause" "$here/pause.c"
+"$pack" --name localhost/pause:1 --root "$work/pause" --out "$out/pause.tar" --entrypoint /pause
+cp /bin/busybox "$work/busybox/bin/busybox"
+for applet in $("$work/busybox/bin/busybox" --list); do
+  [ "$applet" = busybox ] || ln -sf busybox "$work/busybox/bin/$applet"
+done
+echo 'root:x:0:0:root:/:/bin/sh' >"$work/busybox/etc/passwd"
+"$pack" --name localhost/busybox:1 --root "$work/busybox" --out "$out/busybox.tar" --entrypoint /bin/sh

@@ -1,0 +1,9 @@
+//go:build tools
+
+package main
+
+import (
+	_ "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
+	_ "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer"
+	_ "helm.sh/helm/v4/cmd/helm"
+)

@@ -1,0 +1,81 @@
+#!/bin/bash
+# One node of the lab: runs inside its own network and mount namespaces (see up.sh) and ends as the kubelet.
+#   node.sh DIR K ID BIN
+# Inside, the node has the usual paths (/var/lib/kubelet, /run/containerd, /var/lib/ashlar); what is mounted there
+# vanishes with it. Loop devices do not: down.sh detaches them.
+set -euo pipefail
+D=$1 K=$2 ID=$3 B=$4
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/names.sh"
+R=$D/node-$K; mkdir -p "$R"/{kubelet,containerd,run-containerd,cni,etc-cni}
+export PATH=$B:/usr/sbin:/sbin:$PATH
+
+ip link set lo up
+ip addr add "$(node_ip "$K")/24" dev eth0
+ip link set eth0 up
+ip route add default via $API
+sysctl -qw net.ipv4.ip_forward=1
+for chain in PREROUTING OUTPUT; do # stands in for kube-proxy: there is one service
+  iptables -t nat -A $chain -d $SERVICE_IP -p tcp --dport 443 -j DNAT --to $API:6443
+done
+
+cat >"$R/etc-cni/10-lab.conflist" <<Y
+{"cniVersion": "1.0.0", "name": "lab", "plugins": [
+  {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false,
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$(pod_net "$K")/24"}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "$R/cni"}},
+  {"type": "loopback"}]}
+Y
+cat >"$R/containerd.toml" <<Y
+version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "localhost/pause:1"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["/usr/lib/cni"]
+  conf_dir = "$R/etc-cni"
+Y
+cat >"$R/kubelet.yaml" <<Y
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+failSwapOn: false
+cgroupDriver: cgroupfs
+cgroupRoot: /$ID-$K
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+evictionHard: {memory.available: "1Mi", nodefs.available: "1%", imagefs.available: "1%"}
+enforceNodeAllocatable: []
+maxPods: 250
+kubeAPIQPS: 200
+kubeAPIBurst: 400
+registryPullQPS: 0
+serializeImagePulls: false
+Y
+# kubelets delete pod cgroups that they do not know: each has a root of its own. cgroup v1 wants the cpuset filled.
+for c in $(awk '$3 == "cgroup" {print $2}' /proc/mounts); do
+  mkdir -p "$c/$ID-$K"
+  [ ! -e "$c/cpuset.cpus" ] || for f in cpuset.cpus cpuset.mems; do cat "$c/$f" >"$c/$ID-$K/$f"; done
+done
+
+# Mounts that containers make with Bidirectional propagation need a shared tree.
+mount --make-rshared /
+mkdir -p /var/lib/kubelet /var/lib/containerd /run/containerd /run/netns /var/lib/ashlar
+mount -t tmpfs tmpfs /run/netns # the CNI keeps its namespaces here
+mount --bind "$R/kubelet" /var/lib/kubelet
+mount --bind "$R/containerd" /var/lib/containerd
+mount --bind "$R/run-containerd" /run/containerd
+# A filesystem of its own for volumes: its bytes are known exactly, and its device tells whose loop devices are whose.
+truncate -s "${LAB_DISK_GIB:-40}G" "$R/disk.img"
+mkfs.xfs -q -L "ashlab-$K" "$R/disk.img"
+mount -o loop "$R/disk.img" /var/lib/ashlar
+for m in /run/netns /var/lib/kubelet /var/lib/containerd /run/containerd /var/lib/ashlar; do mount --make-rshared $m; done
+stat -c %d /var/lib/ashlar >"$R/disk.dev"
+
+containerd -c "$R/containerd.toml" >"$D/log/containerd-$K.log" 2>&1 &
+for _ in $(seq 200); do [ -S /run/containerd/containerd.sock ] && break; sleep 0.05; done
+"$here/import.sh" "$D/images" >"$D/log/images-$K.log" 2>&1
+exec kubelet --config "$R/kubelet.yaml" --kubeconfig "$D/pki/kubelet-$K.conf" --hostname-override="node-$K" --node-ip="$(node_ip "$K")"
