@@ -36,7 +36,7 @@ forbid "prometheus-cpp only in lib/metrics" '#include [<"]prometheus' 'lib/metri
 forbid "yaml-cpp only in lib/yaml" '#include [<"]yaml-cpp' 'lib/yaml/'
 forbid "SQLite only in standalone" '#include [<"]sqlite3' 'standalone/'
 forbid "spdlog only in lib/base" '#include [<"]spdlog' 'lib/base/'
-forbid "absl::Mutex is not used" 'absl::Mutex|absl/synchronization/mutex' 'nothing'
+forbid "absl::Mutex is not used" 'absl::Mutex|absl/synchronization/mutex' 'lib/base/mutex\.h'
 forbid "std::mutex only inside Mutex" 'std::mutex|std::lock_guard|std::condition_variable' 'lib/base/mutex\.h'
 forbid "no test library in the product" '#include "(gtest|gmock)/' '.*_test\.cc:|.*/testing/|test/|.*_contract\.(h|cc):'
 forbid "controller, csi and node-agent do not include one another" '#include "(controller|csi|node-agent)/' \
