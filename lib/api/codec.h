@@ -1,7 +1,8 @@
 // The C++ side of the API kinds. The types are the proto messages of proto/ashlar/v1alpha1; the
 // functions here are made for each of them by protoc-gen-ashlar and turn them into Kubernetes JSON
 // and back: lowerCamelCase names, quantities as quantities, times in RFC 3339, absent optional
-// fields left out. Thread-safe, no state.
+// fields left out. Include lib/api/kinds.h, which declares the specialisations. Thread-safe, no
+// state.
 #pragma once
 
 #include "absl/status/statusor.h"
