@@ -1,0 +1,235 @@
+#include "controller/placement/capacity_ledger.h"
+
+#include <limits>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ashlar::controller {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int64_t kMi = int64_t{1} << 20;
+
+NodeReport Report(int64_t allocatable, std::map<std::string, int64_t> volumes = {}) {
+  NodeReport report;
+  report.pools["fast"] = {.ready = true, .allocatable_bytes = allocatable};
+  for (const auto& [name, bytes] : volumes) report.volume_bytes[name] = bytes;
+  return report;
+}
+
+std::vector<NodeOffer> Offers(std::vector<std::string> nodes) {
+  std::vector<NodeOffer> offers;
+  for (const std::string& node : nodes) {
+    offers.push_back({.node = node, .selected = true, .agent = AgentState::kHeard});
+  }
+  return offers;
+}
+
+VolumeRequest Request(std::string volume, int64_t bytes) {
+  return {.volume = std::move(volume), .pool = "fast", .size_bytes = bytes};
+}
+
+bool Placed(const PlacementOutcome& outcome) { return std::holds_alternative<Plan>(outcome); }
+
+TEST(CapacityLedger, PromisesNoByteTwice) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("v1", 6 * kMi))));
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("v2", 6 * kMi))));
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("v3", 4 * kMi))));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 10 * kMi);
+}
+
+TEST(CapacityLedger, TheSameVolumeKeepsItsPlace) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  ledger.Observe("b", Report(9 * kMi));
+  const PlacementOutcome first = ledger.Assign(Offers({"a", "b"}), Request("v", 6 * kMi));
+  const PlacementOutcome second = ledger.Assign(Offers({"a", "b"}), Request("v", 6 * kMi));
+  EXPECT_EQ(std::get<Plan>(first).assignments, std::get<Plan>(second).assignments);
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 6 * kMi);
+  EXPECT_EQ(ledger.InFlightBytes("b", "fast"), 0);
+}
+
+TEST(CapacityLedger, AReportThatShowsTheVolumeEndsItsPromise) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  ledger.Assign(Offers({"a"}), Request("v", 6 * kMi));
+  ledger.Observe("a", Report(10 * kMi));  // made before the volume was carved
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 6 * kMi);
+  ledger.Observe("a", Report(4 * kMi, {{"v", 6 * kMi}}));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  EXPECT_EQ(ledger.Find("v"), std::nullopt);
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("w", 4 * kMi))));
+}
+
+TEST(CapacityLedger, ReleaseGivesTheBytesBack) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  ledger.Assign(Offers({"a"}), Request("v", 6 * kMi));
+  ledger.Release("v");
+  ledger.Release("v");
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("w", 10 * kMi))));
+}
+
+TEST(CapacityLedger, ANewVolumeOfARemovedOnesNameIsPromisedInFull) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(4 * kMi, {{"v", 6 * kMi}}));
+  ledger.Removed("a", "v");
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("v", 6 * kMi))));
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("v", 4 * kMi))));
+  ledger.Observe("a", Report(10 * kMi));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 4 * kMi);
+}
+
+TEST(CapacityLedger, AssumedBytesCountBeforeTheFirstReport) {
+  CapacityLedger ledger;
+  ledger.Assume({"old", "a", "fast", 6 * kMi});
+  ledger.Observe("a", Report(10 * kMi));
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("new", 6 * kMi))));
+}
+
+TEST(CapacityLedger, AssumingWhatTheReportShowsPromisesNothing) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(4 * kMi, {{"v", 6 * kMi}}));
+  ledger.Assume({"v", "a", "fast", 6 * kMi});
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+}
+
+TEST(CapacityLedger, AssumingAgainMovesAndRaisesThePromise) {
+  CapacityLedger ledger;
+  ledger.Assume({"v", "a", "fast", 6 * kMi});
+  ledger.Assume({"v", "a", "fast", 2 * kMi});
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 6 * kMi);
+  ledger.Assume({"v", "a", "fast", 8 * kMi});
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 8 * kMi);
+  ledger.Assume({"v", "b", "fast", 8 * kMi});
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  EXPECT_EQ(ledger.InFlightBytes("b", "fast"), 8 * kMi);
+}
+
+TEST(CapacityLedger, AbsurdPromisesDoNotOverflow) {
+  CapacityLedger ledger;
+  for (int i = 0; i < 100; ++i) {
+    ledger.Assume({absl::StrCat("v", i), "a", "fast", std::numeric_limits<int64_t>::max()});
+  }
+  ledger.Observe("a", Report(10 * kMi));
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("w", kMi))));
+  EXPECT_GT(ledger.InFlightBytes("a", "fast"), 0);
+}
+
+TEST(CapacityLedger, GrowthPromisesOnlyWhatIsAdded) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(4 * kMi, {{"v", 6 * kMi}}));
+  EXPECT_TRUE(Placed(ledger.Grow({"v", "a", "fast", 9 * kMi})));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 3 * kMi);
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("w", 2 * kMi))));
+  EXPECT_TRUE(Placed(ledger.Grow({"v", "a", "fast", 10 * kMi})));
+  ledger.Observe("a", Report(0, {{"v", 10 * kMi}}));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+}
+
+TEST(CapacityLedger, RefusedGrowthSaysWhatIsLeftAndPromisesNothing) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(4 * kMi, {{"v", 6 * kMi}}));
+  const PlacementOutcome outcome = ledger.Grow({"v", "a", "fast", 11 * kMi});
+  ASSERT_FALSE(Placed(outcome));
+  EXPECT_EQ(std::get<Refusal>(outcome).largest_bytes, 10 * kMi);
+  EXPECT_THAT(std::get<Refusal>(outcome).Explain(), HasSubstr("needs 11Mi but 10Mi"));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+}
+
+TEST(CapacityLedger, AForgottenNodeOffersNothing) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  ledger.Forget("a");
+  const PlacementOutcome outcome = ledger.Assign(Offers({"a"}), Request("v", kMi));
+  ASSERT_FALSE(Placed(outcome));
+  EXPECT_EQ(std::get<Refusal>(outcome).kind, Refusal::Kind::kPoolNotReady);
+}
+
+TEST(CapacityLedger, ClearEndsAllPromises) {
+  CapacityLedger ledger;
+  ledger.Assume({"v", "a", "fast", 6 * kMi});
+  ledger.Clear();
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  EXPECT_EQ(ledger.Find("v"), std::nullopt);
+}
+
+// A node as its agent would run it: carving takes place between two reports.
+struct Medium {
+  int64_t capacity = 0;
+  std::map<std::string, int64_t> volumes;
+  int64_t Free() const {
+    int64_t free = capacity;
+    for (const auto& [name, bytes] : volumes) free -= bytes;
+    return free;
+  }
+};
+
+TEST(CapacityLedgerProperty, WhatIsPromisedCanAlwaysBeCarved) {
+  std::mt19937 random(42);
+  CapacityLedger ledger;
+  std::map<std::string, Medium> media = {{"a", {60 * kMi, {}}}, {"b", {40 * kMi, {}}}};
+  std::map<std::string, Assignment> placed;  // promised or carved
+  for (int step = 0; step < 20000; ++step) {
+    const std::string node = random() % 2 == 0 ? "a" : "b";
+    const std::string volume = absl::StrCat("v", random() % 12);
+    switch (random() % 4) {
+      case 0:
+        ledger.Observe(node, Report(media[node].Free(), media[node].volumes));
+        break;
+      case 1: {
+        if (placed.count(volume) > 0) break;
+        const int64_t bytes = (1 + static_cast<int64_t>(random() % 20)) * kMi;
+        const PlacementOutcome outcome = ledger.Assign(Offers({"a", "b"}), Request(volume, bytes));
+        if (Placed(outcome)) placed[volume] = std::get<Plan>(outcome).assignments[0];
+        break;
+      }
+      case 2:  // carve what was promised
+        if (auto it = placed.find(volume); it != placed.end()) {
+          media[it->second.node].volumes[volume] = it->second.bytes;
+          ASSERT_GE(media[it->second.node].Free(), 0) << "step " << step;
+        }
+        break;
+      case 3:  // remove it, carved or not
+        if (auto it = placed.find(volume); it != placed.end()) {
+          media[it->second.node].volumes.erase(volume);
+          ledger.Removed(it->second.node, volume);
+          placed.erase(it);
+        }
+        break;
+    }
+  }
+}
+
+TEST(CapacityLedger, ParallelAssignmentsNeverPromiseMoreThanThereIs) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(100 * kMi));
+  ledger.Observe("b", Report(50 * kMi));
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&ledger, t] {
+      for (int i = 0; i < 40; ++i) {
+        ledger.Assign(Offers({"a", "b"}), Request(absl::StrCat("v", t, "-", i), kMi));
+        if (i % 3 == 0)
+          ledger.Observe(t % 2 == 0 ? "a" : "b", Report(t % 2 == 0 ? 100 * kMi : 50 * kMi));
+        if (i % 5 == 0) ledger.Release(absl::StrCat("v", t, "-", i));
+        ledger.InFlightBytes("a", "fast");
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 100 * kMi);
+  EXPECT_EQ(ledger.InFlightBytes("b", "fast"), 50 * kMi);
+}
+
+}  // namespace
+}  // namespace ashlar::controller
