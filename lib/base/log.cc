@@ -48,8 +48,10 @@ std::string FormatLogLine(absl::string_view message, LogFields fields) {
   return line;
 }
 
+bool LogEnabled(LogLevel level) { return Logger().should_log(ToSpdlog(level)); }
+
 void Log(LogLevel level, absl::string_view message, LogFields fields) {
-  if (!Logger().should_log(ToSpdlog(level))) return;
+  if (!LogEnabled(level)) return;
   Logger().log(ToSpdlog(level), "{}", FormatLogLine(message, fields));
 }
 

@@ -59,6 +59,9 @@ void SetLogLevel(LogLevel level);
 // Accepts debug, info, warning, error; false otherwise and nothing changes.
 bool SetLogLevel(absl::string_view name);
 
+// Whether Log writes lines of this level: for callers whose fields are costly to make.
+bool LogEnabled(LogLevel level);
+
 // The line that Log would write, without its time: for tests of the format.
 std::string FormatLogLine(absl::string_view message, LogFields fields);
 
