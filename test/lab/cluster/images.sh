@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the images that every lab node needs, as archives in a folder:  images.sh DIR
-# localhost/pause:1 (the sandbox of pods) and localhost/busybox:1 (programs for test pods).
+# localhost/pause:1 (the sandbox of pods) and busybox (programs for test pods, under the name that deploy/examples uses).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); out=$1
 pack=$here/../../../deploy/images/oci.py
@@ -13,4 +13,4 @@ for applet in $("$work/busybox/bin/busybox" --list); do
   [ "$applet" = busybox ] || ln -sf busybox "$work/busybox/bin/$applet"
 done
 echo 'root:x:0:0:root:/:/bin/sh' >"$work/busybox/etc/passwd"
-"$pack" --name localhost/busybox:1 --root "$work/busybox" --out "$out/busybox.tar" --entrypoint /bin/sh
+"$pack" --name docker.io/library/busybox:1.36 --root "$work/busybox" --out "$out/busybox.tar" --entrypoint /bin/sh

@@ -56,9 +56,9 @@ registryPullQPS: 0
 serializeImagePulls: false
 Y
 # kubelets delete pod cgroups that they do not know: each has a root of its own. cgroup v1 wants the cpuset filled.
-for c in $(awk '$3 == "cgroup" {print $2}' /proc/mounts); do
+for c in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
   mkdir -p "$c/$ID-$K"
-  [ ! -e "$c/cpuset.cpus" ] || for f in cpuset.cpus cpuset.mems; do cat "$c/$f" >"$c/$ID-$K/$f"; done
+  grep -q " $c cgroup2 " /proc/mounts || [ ! -e "$c/cpuset.cpus" ] || for f in cpuset.cpus cpuset.mems; do cat "$c/$f" >"$c/$ID-$K/$f"; done
 done
 
 # Mounts that containers make with Bidirectional propagation need a shared tree.

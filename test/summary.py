@@ -1,0 +1,46 @@
+"""Runs the unittest cases of a module and ends with the line that test.sh counts: "N passed, N failed, N skipped"."""
+import sys
+import time
+import unittest
+
+
+class _Result(unittest.TextTestResult):
+    """Prints one line a test, with its duration."""
+
+    def startTest(self, test):
+        self._began = time.monotonic()
+        super().startTest(test)
+
+    def _line(self, word, test):
+        took = time.monotonic() - getattr(self, "_began", time.monotonic())
+        print(f"{word:5} {test.id().split('.', 1)[-1]} ({took:.1f} s)", flush=True)
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self._line("ok", test)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self._line("FAIL", test)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self._line("ERROR", test)
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self._line("skip", test)
+
+
+def run(module="__main__"):
+    """Exits with 0 if all passed. Arguments of the program name single tests, as unittest does (Class.test_name)."""
+    loader = unittest.TestLoader()
+    names = sys.argv[1:]
+    suite = loader.loadTestsFromNames(names, sys.modules[module]) if names else loader.loadTestsFromModule(sys.modules[module])
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=0, resultclass=_Result).run(suite)
+    failed = len(result.failures) + len(result.errors)
+    skipped = len(result.skipped)
+    # A failed setUpClass counts as one failure although none of its tests ran.
+    passed = max(0, result.testsRun - len([1 for t, _ in result.failures + result.errors if isinstance(t, unittest.TestCase)]) - skipped)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
