@@ -1,0 +1,87 @@
+#include "controller/agents/agent_report.h"
+
+#include <utility>
+
+namespace ashlar::controller {
+namespace {
+
+template <class Message>
+bool Same(const Message* a, const Message& b) {
+  return a != nullptr && a->SerializeAsString() == b.SerializeAsString();
+}
+
+bool Roomier(const agent::v1::PoolState* before, const agent::v1::PoolState& after) {
+  if (!after.ready()) return false;
+  return before == nullptr || !before->ready() ||
+         after.allocatable_bytes() > before->allocatable_bytes();
+}
+
+bool SameFacts(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
+  if (a.agent_version() != b.agent_version() || a.boot_id() != b.boot_id() ||
+      a.kernel() != b.kernel() || a.drives_size() != b.drives_size()) {
+    return false;
+  }
+  for (int i = 0; i < a.drives_size(); ++i) {
+    if (!Same(&a.drives(i), b.drives(i))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+AgentReport::AgentReport(agent::v1::Inventory inventory) : inventory_(std::move(inventory)) {
+  for (const agent::v1::PoolState& pool : inventory_.pools()) pools_[pool.name()] = &pool;
+  volumes_.reserve(inventory_.volumes_size());
+  for (const agent::v1::VolumeState& volume : inventory_.volumes()) {
+    volumes_[volume.volume_id()] = &volume;
+  }
+}
+
+const agent::v1::PoolState* AgentReport::FindPool(absl::string_view name) const {
+  auto it = pools_.find(name);
+  return it == pools_.end() ? nullptr : it->second;
+}
+
+const agent::v1::VolumeState* AgentReport::FindVolume(absl::string_view id) const {
+  auto it = volumes_.find(id);
+  return it == volumes_.end() ? nullptr : it->second;
+}
+
+NodeReport AgentReport::Summary() const {
+  NodeReport report;
+  for (const auto& [name, pool] : pools_) {
+    report.pools[name] = {pool->ready(),           pool->reason(),
+                          pool->message(),         pool->capacity_bytes(),
+                          pool->allocated_bytes(), pool->allocatable_bytes()};
+  }
+  for (const auto& [id, volume] : volumes_) report.volume_bytes[id] = volume->size_bytes();
+  return report;
+}
+
+ReportChange Compare(const std::string& node, const AgentReport* before, const AgentReport& after) {
+  ReportChange change{.node = node, .first = before == nullptr};
+  change.facts = before != nullptr && !SameFacts(before->inventory(), after.inventory());
+  for (const agent::v1::PoolState& pool : after.inventory().pools()) {
+    const agent::v1::PoolState* old = before == nullptr ? nullptr : before->FindPool(pool.name());
+    if (Same(old, pool)) continue;
+    change.pools.push_back(pool.name());
+    if (Roomier(old, pool)) change.roomier.push_back(pool.name());
+  }
+  for (const agent::v1::VolumeState& volume : after.inventory().volumes()) {
+    const agent::v1::VolumeState* old =
+        before == nullptr ? nullptr : before->FindVolume(volume.volume_id());
+    if (!Same(old, volume)) change.volumes.push_back(volume.volume_id());
+  }
+  if (before == nullptr) return change;
+  for (const agent::v1::PoolState& pool : before->inventory().pools()) {
+    if (after.FindPool(pool.name()) == nullptr) change.pools.push_back(pool.name());
+  }
+  for (const agent::v1::VolumeState& volume : before->inventory().volumes()) {
+    if (after.FindVolume(volume.volume_id()) == nullptr) {
+      change.volumes.push_back(volume.volume_id());
+    }
+  }
+  return change;
+}
+
+}  // namespace ashlar::controller

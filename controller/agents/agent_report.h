@@ -1,0 +1,47 @@
+// AgentReport: one inventory of an agent, made ready to be looked up; and what changed from one to
+// the next. Values; what is shared is never changed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "ashlar/agent/v1/node_agent.pb.h"
+#include "controller/placement/capacity_ledger.h"
+
+namespace ashlar::controller {
+
+class AgentReport {
+ public:
+  explicit AgentReport(agent::v1::Inventory inventory);
+  AgentReport(const AgentReport&) = delete;
+  AgentReport& operator=(const AgentReport&) = delete;
+
+  const agent::v1::Inventory& inventory() const { return inventory_; }
+  // nullptr if the agent does not know it.
+  const agent::v1::PoolState* FindPool(absl::string_view name) const;
+  const agent::v1::VolumeState* FindVolume(absl::string_view id) const;
+
+  // What the ledger counts with.
+  NodeReport Summary() const;
+
+ private:
+  const agent::v1::Inventory inventory_;
+  absl::flat_hash_map<absl::string_view, const agent::v1::PoolState*> pools_;
+  absl::flat_hash_map<absl::string_view, const agent::v1::VolumeState*> volumes_;
+};
+
+struct ReportChange {
+  std::string node;
+  bool first = false;                // nothing was known of the node before
+  bool facts = false;                // anything but pools and volumes: drives, versions
+  std::vector<std::string> pools;    // that came, went or changed
+  std::vector<std::string> volumes;  // that came, went or changed
+  std::vector<std::string> roomier;  // pools that became ready or have more to give
+  bool empty() const { return !first && !facts && pools.empty() && volumes.empty(); }
+};
+
+// `before` may be nullptr.
+ReportChange Compare(const std::string& node, const AgentReport* before, const AgentReport& after);
+
+}  // namespace ashlar::controller

@@ -1,0 +1,336 @@
+#include "controller/agents/testing/fake_agent.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace ashlar::controller {
+namespace {
+
+constexpr int64_t kMi = int64_t{1} << 20;
+int64_t Rounded(int64_t bytes) { return (bytes + kMi - 1) / kMi * kMi; }
+
+}  // namespace
+
+FakeAgent::FakeAgent(std::string node, int64_t pool_bytes, Clock& clock)
+    : node_(std::move(node)), pool_bytes_(pool_bytes), clock_(clock) {}
+
+absl::Status FakeAgent::TakeFailure(const std::string& method, When when) {
+  auto it = failures_.find(method);
+  if (it == failures_.end() || it->second.count == 0 || it->second.when != when) {
+    return absl::OkStatus();
+  }
+  --it->second.count;
+  return it->second.status;
+}
+
+absl::Status FakeAgent::Enter(const CallContext& context, const std::string& method) {
+  ++calls_[method];
+  changed_.NotifyAll();
+  while (frozen_ && reachable_) {
+    if (context.stop.stop_requested()) return absl::CancelledError("called off");
+    if (clock_.Now() >= context.deadline) return absl::DeadlineExceededError("frozen");
+    clock_.WaitUntil(changed_, mu_, context.deadline);
+  }
+  if (!reachable_) return absl::UnavailableError("connection refused");
+  return TakeFailure(method, When::kBefore);
+}
+
+absl::Status FakeAgent::Leave(const std::string& method) {
+  return TakeFailure(method, When::kAfter);
+}
+
+void FakeAgent::Changed() {
+  ++revision_;
+  changed_.NotifyAll();
+}
+
+agent::v1::PoolState FakeAgent::StateOf(const std::string& name) const {
+  const agent::v1::EnsurePoolRequest& request = pools_.at(name);
+  agent::v1::PoolState state;
+  state.set_name(name);
+  state.set_uid(request.uid());
+  state.set_ready(problem_reason_.empty());
+  state.set_reason(problem_reason_);
+  state.set_message(problem_message_);
+  state.set_device(request.has_directory() ? request.directory().path() : "drive-0");
+  int volumes = 0;
+  for (const auto& [id, volume] : volumes_) volumes += volume.pool() == name ? 1 : 0;
+  auto used = pool_used_.find(name);
+  const int64_t allocated = used == pool_used_.end() ? 0 : used->second;
+  state.set_volumes(volumes);
+  state.set_capacity_bytes(pool_bytes_ - request.reserve_bytes());
+  state.set_allocated_bytes(allocated);
+  state.set_allocatable_bytes(
+      state.ready() ? std::max<int64_t>(0, state.capacity_bytes() - allocated) : 0);
+  return state;
+}
+
+agent::v1::Inventory FakeAgent::Snapshot() const {
+  agent::v1::Inventory inventory;
+  inventory.set_node(node_);
+  inventory.set_agent_version("fake");
+  inventory.set_boot_id("boot-1");
+  inventory.set_kernel("6.1.0");
+  inventory.set_revision(revision_);
+  for (const agent::v1::Drive& drive : drives_) *inventory.add_drives() = drive;
+  for (const auto& [name, request] : pools_) *inventory.add_pools() = StateOf(name);
+  for (const auto& [id, volume] : volumes_) *inventory.add_volumes() = volume;
+  return inventory;
+}
+
+absl::Status FakeAgent::WatchInventory(
+    const CallContext& context, absl::Duration heartbeat,
+    absl::FunctionRef<absl::Status(agent::v1::Inventory)> report) {
+  std::stop_callback wake(context.stop, [this] {
+    MutexLock lock(mu_);
+    changed_.NotifyAll();
+  });
+  uint64_t sent = 0;
+  absl::Time due = absl::InfinitePast();
+  mu_.Lock();
+  ++streams_;
+  changed_.NotifyAll();
+  absl::Status status;
+  while (status.ok()) {
+    if (context.stop.stop_requested()) {
+      status = absl::CancelledError("called off");
+    } else if (!reachable_) {
+      status = absl::UnavailableError("connection refused");
+    } else if (!frozen_ && (revision_ != sent || clock_.Now() >= due)) {
+      sent = revision_;
+      due = clock_.Now() + heartbeat;
+      agent::v1::Inventory inventory = Snapshot();
+      mu_.Unlock();
+      status = report(std::move(inventory));
+      mu_.Lock();
+    } else {
+      clock_.WaitUntil(changed_, mu_, frozen_ ? absl::InfiniteFuture() : due);
+    }
+  }
+  --streams_;
+  changed_.NotifyAll();
+  mu_.Unlock();
+  return status;
+}
+
+absl::StatusOr<agent::v1::PoolState> FakeAgent::EnsurePool(
+    const CallContext& context, const agent::v1::EnsurePoolRequest& request) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "EnsurePool"); !status.ok()) return status;
+  if (request.name().empty()) return absl::InvalidArgumentError("name is empty");
+  auto [it, added] = pools_.try_emplace(request.name(), request);
+  if (!added && it->second.uid() != request.uid()) {
+    return absl::AlreadyExistsError("another pool of the same name is here");
+  }
+  const bool same = !added && it->second.SerializeAsString() == request.SerializeAsString();
+  it->second = request;
+  if (!same) Changed();
+  if (absl::Status status = Leave("EnsurePool"); !status.ok()) return status;
+  return StateOf(request.name());
+}
+
+absl::Status FakeAgent::RemovePool(const CallContext& context, const std::string& pool) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "RemovePool"); !status.ok()) return status;
+  for (const auto& [id, volume] : volumes_) {
+    if (volume.pool() == pool) {
+      return absl::FailedPreconditionError(absl::StrCat("pool ", pool, " has volume ", id));
+    }
+  }
+  if (pools_.erase(pool) > 0) Changed();
+  return Leave("RemovePool");
+}
+
+absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
+    const CallContext& context, const agent::v1::EnsureVolumeRequest& request) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "EnsureVolume"); !status.ok()) return status;
+  if (request.volume_id().empty()) return absl::InvalidArgumentError("volume_id is empty");
+  if (request.size_bytes() <= 0) return absl::InvalidArgumentError("size_bytes must be above 0");
+  const int64_t bytes = Rounded(request.size_bytes());
+  auto it = volumes_.find(request.volume_id());
+  if (it != volumes_.end()) {
+    if (it->second.pool() != request.pool() || it->second.size_bytes() != bytes) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("volume ", request.volume_id(), " exists with other facts"));
+    }
+    return it->second;
+  }
+  if (pools_.count(request.pool()) == 0) {
+    return absl::NotFoundError(absl::StrCat("no pool ", request.pool()));
+  }
+  const int64_t left = StateOf(request.pool()).allocatable_bytes();
+  if (left < bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(bytes, " bytes, ", left, " are left"));
+  }
+  agent::v1::VolumeState volume;
+  volume.set_volume_id(request.volume_id());
+  volume.set_pool(request.pool());
+  volume.set_size_bytes(bytes);
+  volume.set_mode(request.mode());
+  volume.set_fs_type(request.fs_type());
+  volume.set_device_path(absl::StrCat("/pools/", request.pool(), "/", request.volume_id()));
+  volume.set_extents(1);
+  volume.set_healthy(true);
+  volumes_[request.volume_id()] = volume;
+  pool_used_[request.pool()] += bytes;
+  Changed();
+  if (absl::Status status = Leave("EnsureVolume"); !status.ok()) return status;
+  return volume;
+}
+
+absl::StatusOr<agent::v1::VolumeState> FakeAgent::ResizeVolume(const CallContext& context,
+                                                               const std::string& id,
+                                                               int64_t size_bytes) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "ResizeVolume"); !status.ok()) return status;
+  auto it = volumes_.find(id);
+  if (it == volumes_.end()) return absl::NotFoundError(absl::StrCat("no volume ", id));
+  agent::v1::VolumeState& volume = it->second;
+  const int64_t more = Rounded(size_bytes) - volume.size_bytes();
+  if (more > 0) {
+    const int64_t left = StateOf(volume.pool()).allocatable_bytes();
+    if (left < more) {
+      return absl::ResourceExhaustedError(absl::StrCat(more, " bytes more, ", left, " are left"));
+    }
+    volume.set_size_bytes(volume.size_bytes() + more);
+    pool_used_[volume.pool()] += more;
+    Changed();
+  }
+  if (absl::Status status = Leave("ResizeVolume"); !status.ok()) return status;
+  return volume;
+}
+
+absl::Status FakeAgent::RemoveVolume(const CallContext& context, const std::string& id) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "RemoveVolume"); !status.ok()) return status;
+  auto it = volumes_.find(id);
+  if (it != volumes_.end()) {
+    if (it->second.staged()) {
+      return absl::FailedPreconditionError(absl::StrCat("volume ", id, " is staged"));
+    }
+    pool_used_[it->second.pool()] -= it->second.size_bytes();
+    volumes_.erase(it);
+    Changed();
+  }
+  return Leave("RemoveVolume");
+}
+
+void FakeAgent::FailNext(std::string method, absl::Status status, int count, When when) {
+  MutexLock lock(mu_);
+  failures_[method] = {std::move(status), count, when};
+}
+
+void FakeAgent::SetReachable(bool reachable) {
+  MutexLock lock(mu_);
+  reachable_ = reachable;
+  changed_.NotifyAll();
+}
+
+void FakeAgent::SetFrozen(bool frozen) {
+  MutexLock lock(mu_);
+  frozen_ = frozen;
+  changed_.NotifyAll();
+}
+
+void FakeAgent::SetPoolProblem(const std::string& reason, const std::string& message) {
+  MutexLock lock(mu_);
+  problem_reason_ = reason;
+  problem_message_ = message;
+  Changed();
+}
+
+void FakeAgent::SetStaged(const std::string& volume, bool staged, int publications) {
+  MutexLock lock(mu_);
+  volumes_.at(volume).set_staged(staged);
+  volumes_.at(volume).set_publications(publications);
+  Changed();
+}
+
+void FakeAgent::SetUnhealthy(const std::string& volume, const std::string& message) {
+  MutexLock lock(mu_);
+  volumes_.at(volume).set_healthy(false);
+  volumes_.at(volume).set_message(message);
+  Changed();
+}
+
+void FakeAgent::Lose(const std::string& volume) {
+  MutexLock lock(mu_);
+  volumes_.erase(volume);
+  Changed();
+}
+
+void FakeAgent::AddVolume(const std::string& id, const std::string& pool, int64_t bytes) {
+  MutexLock lock(mu_);
+  agent::v1::VolumeState& volume = volumes_[id];
+  volume.set_volume_id(id);
+  volume.set_pool(pool);
+  volume.set_size_bytes(bytes);
+  volume.set_healthy(true);
+  pool_used_[pool] += bytes;
+  Changed();
+}
+
+void FakeAgent::AddDrive(agent::v1::Drive drive) {
+  MutexLock lock(mu_);
+  drives_.push_back(std::move(drive));
+  Changed();
+}
+
+std::set<std::string> FakeAgent::Volumes() const {
+  MutexLock lock(mu_);
+  std::set<std::string> ids;
+  for (const auto& [id, volume] : volumes_) ids.insert(id);
+  return ids;
+}
+
+int64_t FakeAgent::VolumeBytes(const std::string& volume) const {
+  MutexLock lock(mu_);
+  auto it = volumes_.find(volume);
+  return it == volumes_.end() ? -1 : it->second.size_bytes();
+}
+
+std::set<std::string> FakeAgent::Pools() const {
+  MutexLock lock(mu_);
+  std::set<std::string> names;
+  for (const auto& [name, pool] : pools_) names.insert(name);
+  return names;
+}
+
+int FakeAgent::Calls(const std::string& method) const {
+  MutexLock lock(mu_);
+  auto it = calls_.find(method);
+  return it == calls_.end() ? 0 : it->second;
+}
+
+void FakeAgent::AwaitStreams(int count) const {
+  MutexLock lock(mu_);
+  while (streams_ < count) changed_.Wait(mu_);
+}
+
+void FakeAgent::AwaitCalls(const std::string& method, int count) const {
+  MutexLock lock(mu_);
+  for (;;) {
+    auto it = calls_.find(method);
+    if (it != calls_.end() && it->second >= count) return;
+    changed_.Wait(mu_);
+  }
+}
+
+void FakeAgentConnector::Add(const std::string& address, std::shared_ptr<FakeAgent> agent) {
+  MutexLock lock(mu_);
+  agents_[address] = std::move(agent);
+}
+
+std::shared_ptr<AgentClient> FakeAgentConnector::Connect(const AgentAddress& address) {
+  MutexLock lock(mu_);
+  auto it = agents_.find(address.address);
+  if (it != agents_.end()) return it->second;
+  static RealClock clock;
+  auto nobody = std::make_shared<FakeAgent>(address.node, 0, clock);
+  nobody->SetReachable(false);
+  return nobody;
+}
+
+}  // namespace ashlar::controller

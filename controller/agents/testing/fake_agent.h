@@ -1,0 +1,107 @@
+// FakeAgent: an agent in memory, for tests of what talks to agents. It keeps the promises of the
+// service (proto/ashlar/agent/v1) and passes the same contract suite as the real one. Every pool
+// that it is asked for gets `pool_bytes`. Thread-safe.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "controller/agents/agent_client.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
+
+namespace ashlar::controller {
+
+class FakeAgent final : public AgentClient {
+ public:
+  FakeAgent(std::string node, int64_t pool_bytes, Clock& clock);
+
+  absl::Status WatchInventory(
+      const CallContext& context, absl::Duration heartbeat,
+      absl::FunctionRef<absl::Status(agent::v1::Inventory)> report) override;
+  absl::StatusOr<agent::v1::PoolState> EnsurePool(
+      const CallContext& context, const agent::v1::EnsurePoolRequest& request) override;
+  absl::Status RemovePool(const CallContext& context, const std::string& pool) override;
+  absl::StatusOr<agent::v1::VolumeState> EnsureVolume(
+      const CallContext& context, const agent::v1::EnsureVolumeRequest& request) override;
+  absl::StatusOr<agent::v1::VolumeState> ResizeVolume(const CallContext& context,
+                                                      const std::string& volume,
+                                                      int64_t size_bytes) override;
+  absl::Status RemoveVolume(const CallContext& context, const std::string& volume) override;
+
+  // For tests.
+  enum class When { kBefore, kAfter };  // of its effect
+  // The next `count` calls of `method`, such as "EnsureVolume", answer `status`.
+  void FailNext(std::string method, absl::Status status, int count = 1, When when = When::kBefore);
+  // An unreachable agent ends its streams and answers Unavailable.
+  void SetReachable(bool reachable);
+  // A frozen agent keeps its streams open and says nothing; calls wait.
+  void SetFrozen(bool frozen);
+  // The pool is not ready until the reason is empty.
+  void SetPoolProblem(const std::string& reason, const std::string& message);
+  void SetStaged(const std::string& volume, bool staged, int publications);
+  void SetUnhealthy(const std::string& volume, const std::string& message);
+  // The volume is gone though nobody removed it.
+  void Lose(const std::string& volume);
+  // A volume that nobody asked this agent for.
+  void AddVolume(const std::string& volume, const std::string& pool, int64_t bytes);
+  void AddDrive(agent::v1::Drive drive);
+
+  std::set<std::string> Volumes() const;
+  int64_t VolumeBytes(const std::string& volume) const;  // -1 if absent
+  std::set<std::string> Pools() const;
+  int Calls(const std::string& method) const;
+  // Blocks until `count` streams run, or calls of `method` have come.
+  void AwaitStreams(int count) const;
+  void AwaitCalls(const std::string& method, int count) const;
+
+ private:
+  struct Failure {
+    absl::Status status;
+    int count = 0;
+    When when = When::kBefore;
+  };
+
+  // Counts the call, waits while frozen, and answers the failure that is due before its effect.
+  absl::Status Enter(const CallContext& context, const std::string& method)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Leave(const std::string& method) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status TakeFailure(const std::string& method, When when) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  agent::v1::PoolState StateOf(const std::string& pool) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  agent::v1::Inventory Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const std::string node_;
+  const int64_t pool_bytes_;
+  Clock& clock_;
+  mutable Mutex mu_;
+  mutable CondVar changed_;
+  bool reachable_ ABSL_GUARDED_BY(mu_) = true;
+  bool frozen_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t revision_ ABSL_GUARDED_BY(mu_) = 1;
+  int streams_ ABSL_GUARDED_BY(mu_) = 0;
+  std::string problem_reason_ ABSL_GUARDED_BY(mu_);
+  std::string problem_message_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, agent::v1::EnsurePoolRequest> pools_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, agent::v1::VolumeState> volumes_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, int64_t> pool_used_ ABSL_GUARDED_BY(mu_);
+  std::vector<agent::v1::Drive> drives_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, int> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+// Connects to fake agents by their address, "<node>:9500". An agent that was not added cannot be
+// reached. Thread-safe.
+class FakeAgentConnector final : public AgentConnector {
+ public:
+  void Add(const std::string& address, std::shared_ptr<FakeAgent> agent);
+  std::shared_ptr<AgentClient> Connect(const AgentAddress& address) override;
+
+ private:
+  Mutex mu_;
+  std::map<std::string, std::shared_ptr<FakeAgent>> agents_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace ashlar::controller
