@@ -7,7 +7,7 @@ set -euo pipefail
 D=$1 K=$2 ID=$3 B=$4
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/names.sh"
-R=$D/node-$K; mkdir -p "$R"/{kubelet,containerd,run-containerd,cni,etc-cni}
+R=$D/node-$K; mkdir -p "$R"/{cni,etc-cni}
 export PATH=$B:/usr/sbin:/sbin:$PATH
 
 ip link set lo up
@@ -61,19 +61,23 @@ for c in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
   grep -q " $c cgroup2 " /proc/mounts || [ ! -e "$c/cpuset.cpus" ] || for f in cpuset.cpus cpuset.mems; do cat "$c/$f" >"$c/$ID-$K/$f"; done
 done
 
-# Mounts that containers make with Bidirectional propagation need a shared tree.
+# Mounts that containers make with Bidirectional propagation need a shared tree. /run, /var/lib and /var/log are the
+# node's own, so nothing lands on the machine; the logs of pods are under $R/log.
 mount --make-rshared /
-mkdir -p /var/lib/kubelet /var/lib/containerd /run/containerd /run/netns /var/lib/ashlar
-mount -t tmpfs tmpfs /run/netns # the CNI keeps its namespaces here
-mount --bind "$R/kubelet" /var/lib/kubelet
-mount --bind "$R/containerd" /var/lib/containerd
-mount --bind "$R/run-containerd" /run/containerd
+own() { mkdir -p "$1" "$2"; mount --bind "$1" "$2"; mount --make-rshared "$2"; } # source, target
+mkdir -p "$R/run/udev" "$R/log"
+[ ! -d /run/udev ] || mount --bind /run/udev "$R/run/udev"
+mount --rbind "$R/run" /run
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /run/netns; mount -t tmpfs tmpfs /run/netns # the CNI keeps its namespaces here
+for m in /run /run/netns /var/lib; do mount --make-rshared $m; done
+own "$R/log" /var/log
+own "$R/kubelet" /var/lib/kubelet
+own "$R/containerd" /var/lib/containerd
 # A filesystem of its own for volumes: its bytes are known exactly, and its device tells whose loop devices are whose.
 truncate -s "${LAB_DISK_GIB:-40}G" "$R/disk.img"
 mkfs.xfs -q -L "ashlab-$K" "$R/disk.img"
-mount -o loop "$R/disk.img" /var/lib/ashlar
-for m in /run/netns /var/lib/kubelet /var/lib/containerd /run/containerd /var/lib/ashlar; do mount --make-rshared $m; done
-stat -c %d /var/lib/ashlar >"$R/disk.dev"
+mkdir -p /var/lib/ashlar; mount -o loop "$R/disk.img" /var/lib/ashlar; mount --make-rshared /var/lib/ashlar
 
 containerd -c "$R/containerd.toml" >"$D/log/containerd-$K.log" 2>&1 &
 for _ in $(seq 200); do [ -S /run/containerd/containerd.sock ] && break; sleep 0.05; done

@@ -27,6 +27,9 @@ done
 [ ${#missing[@]} = 0 ] || { echo "cluster lab: missing Debian packages: ${missing[*]} (deploy/install-packages.sh lab installs them)" >&2; exit 1; }
 [ "$N" -ge 1 ] && [ "$N" -le 9 ] || { echo "cluster lab: NODES is $N, must be 1 to 9" >&2; exit 2; }
 B=$("$here/build.sh")
+for path in "$D" "$B"; do
+  case $path in /run/*|/var/lib/*|/var/log/*) echo "cluster lab: $path must not lie in /run, /var/lib or /var/log: nodes have their own" >&2; exit 2 ;; esac
+done
 [ ! -e "$D/pid" ] || { echo "cluster lab: $D holds a lab already; down.sh $D removes it" >&2; exit 1; }
 mkdir -p "$D"/{etcd,pki,log,pid,bin,images}; cd "$D"
 export PATH=$B:/usr/sbin:/sbin:$PATH
