@@ -6,6 +6,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "lib/api/kind_info.h"
 #include "lib/base/json.h"
 
@@ -15,6 +16,10 @@ namespace ashlar::api {
 // (ashlar.k8s.kind).
 template <class T>
 const KindInfo& Kind();
+
+// The CustomResourceDefinition of the kind as JSON text; deploy/crds has the same as YAML.
+template <class T>
+absl::string_view CrdJson();
 
 // InvalidArgument names the field by its JSON path, the value and what would be accepted. Unknown
 // fields are skipped.

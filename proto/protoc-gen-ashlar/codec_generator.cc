@@ -1,9 +1,11 @@
 #include "codec_generator.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/strings/substitute.h"
+#include "crd_generator.h"
 #include "facts.h"
 #include "google/protobuf/compiler/cpp/names.h"
 
@@ -122,7 +124,9 @@ std::string Declarations(const Descriptor& message) {
       "$0& out);\n",
       type);
   if (IsKind(message))
-    absl::StrAppend(&out, Substitute("template <>\nconst KindInfo& Kind<$0>();\n", type));
+    absl::StrAppend(&out, Substitute("template <>\nconst KindInfo& Kind<$0>();\ntemplate "
+                                     "<>\nabsl::string_view CrdJson<$0>();\n",
+                                     type));
   return out;
 }
 
@@ -165,14 +169,15 @@ std::string WriteDefinitions(const Descriptor& message) {
       type, body);
 }
 
-std::string KindDefinition(const Descriptor& message) {
+std::string KindDefinition(const Descriptor& message, std::string& error) {
   const k8s::Kind& kind = KindOf(message);
   return Substitute(
       "template <>\nconst KindInfo& Kind<$0>() {\n"
       "  static const KindInfo& kind = *new KindInfo{.group = \"$1\", .version = \"$2\",\n"
-      "      .kind = \"$3\", .plural = \"$4\", .namespaced = $5};\n  return kind;\n}\n\n",
+      "      .kind = \"$3\", .plural = \"$4\", .namespaced = $5};\n  return kind;\n}\n\n"
+      "template <>\nabsl::string_view CrdJson<$0>() {\n  return R\"json($6)json\";\n}\n\n",
       CppName(message), kind.group(), kind.version(), message.name(), kind.plural(),
-      kind.namespaced() ? "true" : "false");
+      kind.namespaced() ? "true" : "false", DumpJson(Crd(message, error)));
 }
 
 constexpr char kNotice[] = "// Made by protoc-gen-ashlar from $0. Do not edit.\n";
@@ -191,7 +196,7 @@ std::string CodecHeader(const FileDescriptor& file) {
   return absl::StrCat(out, "\n}  // namespace ashlar::api\n");
 }
 
-std::string CodecSource(const FileDescriptor& file) {
+std::string CodecSource(const FileDescriptor& file, std::string& error) {
   std::string out = Substitute(kNotice, file.name());
   absl::StrAppend(&out, "#include \"", FileName(file, ".codec.h"), "\"\n");
   for (int i = 0; i < file.dependency_count(); ++i) {
@@ -202,7 +207,7 @@ std::string CodecSource(const FileDescriptor& file) {
   }
   absl::StrAppend(&out, "\nnamespace ashlar::api {\n\n");
   for (const Descriptor* message : MessagesOf(file)) {
-    if (IsKind(*message)) absl::StrAppend(&out, KindDefinition(*message));
+    if (IsKind(*message)) absl::StrAppend(&out, KindDefinition(*message, error));
     absl::StrAppend(&out, ReadDefinition(*message), WriteDefinitions(*message));
   }
   return absl::StrCat(out, "}  // namespace ashlar::api\n");
