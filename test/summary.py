@@ -32,15 +32,26 @@ class _Result(unittest.TextTestResult):
         self._line("skip", test)
 
 
+class _InOrder(unittest.TestLoader):
+    """Tests run in the order in which they are written."""
+
+    def getTestCaseNames(self, case):
+        order = [name for base in reversed(case.__mro__) for name in vars(base)]
+        return sorted(super().getTestCaseNames(case), key=order.index)
+
+    def loadTestsFromModule(self, module):
+        cases = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, unittest.TestCase)]
+        return self.suiteClass([self.loadTestsFromTestCase(c) for c in cases])
+
+
 def run(module="__main__"):
     """Exits with 0 if all passed. Arguments of the program name single tests, as unittest does (Class.test_name)."""
-    loader = unittest.TestLoader()
-    names = sys.argv[1:]
+    loader, names = _InOrder(), sys.argv[1:]
     suite = loader.loadTestsFromNames(names, sys.modules[module]) if names else loader.loadTestsFromModule(sys.modules[module])
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=0, resultclass=_Result).run(suite)
-    failed = len(result.failures) + len(result.errors)
+    # What failed outside of a test (setUpModule) counts as one failure although it is no test.
+    failed = {str(test) for test, _ in result.failures + result.errors}
+    failed_tests = len({str(test) for test, _ in result.failures + result.errors if isinstance(test, unittest.TestCase)})
     skipped = len(result.skipped)
-    # A failed setUpClass counts as one failure although none of its tests ran.
-    passed = max(0, result.testsRun - len([1 for t, _ in result.failures + result.errors if isinstance(t, unittest.TestCase)]) - skipped)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    print(f"{max(0, result.testsRun - failed_tests - skipped)} passed, {len(failed)} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)

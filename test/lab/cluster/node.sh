@@ -53,6 +53,7 @@ maxPods: 250
 kubeAPIQPS: 200
 kubeAPIBurst: 400
 registryPullQPS: 0
+clusterDNS: [10.96.0.10] # nobody answers there: nothing of Ashlar may need names
 serializeImagePulls: false
 Y
 # kubelets delete pod cgroups that they do not know: each has a root of its own. cgroup v1 wants the cpuset filled.

@@ -1,0 +1,491 @@
+#!/usr/bin/env python3
+"""Ashlar in a real Kubernetes of two nodes, installed by its chart. Tests run in the order in which they stand here;
+each has a namespace of its own and leaves nothing on any node."""
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import summary  # noqa: E402
+from cluster import GI, MI, NAMESPACE, PATIENCE, Cluster, Refused, claim, pod, quantity, storage_class  # noqa: E402
+
+# Numbered lines, each written through to the medium; ends with an error if any write fails.
+WRITER = """i=0; while :; do i=$((i+1)); read up rest < /proc/uptime
+echo "$i $up" >> /data/log && dd if=/dev/zero of=/data/block bs=4k count=1 conv=fsync 2>/dev/null || { echo "write $i failed"; exit 1; }
+usleep 50000; done"""
+# A tree of files with one digest over all of them.
+FILL = "mkdir -p /data/tree; for i in $(seq 50); do dd if=/dev/urandom of=/data/tree/$i bs=37k count=$((i % 5 + 1)) 2>/dev/null; done; sync"
+DIGEST = "cd /data/tree && sha256sum * | sha256sum"
+
+cluster = None
+failures = []
+
+
+def setUpModule():
+    global cluster
+    if os.geteuid() != 0:
+        raise RuntimeError("the cluster test must be run as root: its nodes are namespaces of this machine")
+    cluster = Cluster()
+    try:
+        cluster.install()
+        cluster.example("pool.yaml")
+        cluster.kubectl("wait", "--for=condition=Ready", "pool/default", "--timeout=60s")
+        cluster.apply(storage_class("now", binding="Immediate"))
+    except BaseException:
+        failures.append("setUpModule")
+        tearDownModule()
+        raise
+
+
+def tearDownModule():
+    if failures:
+        cluster.collect_logs()
+    if os.environ.get("ASHLAR_E2E_KEEP"):
+        print(f"the lab is left running in {cluster.folder}")
+    else:
+        cluster.close()
+
+
+class Case(unittest.TestCase):
+    counter = 0
+
+    def setUp(self):
+        Case.counter += 1
+        self.space = f"test-{Case.counter}"
+        cluster.kubectl("create", "namespace", self.space)
+
+    def tearDown(self):
+        outcome = self._outcome.result
+        broken = any(test is self for test, _ in outcome.failures + outcome.errors)
+        if broken:
+            failures.append(self.id())
+            cluster.collect_logs()
+        cluster.kubectl("delete", "namespace", self.space, "--timeout=180s", timeout=200)
+        try:
+            cluster.until("nothing is left on the nodes", lambda: not cluster.leftovers(), seconds=60)
+        except AssertionError:
+            failures.append(self.id())
+            raise AssertionError(f"left on the nodes: {cluster.leftovers()}") from None
+
+    # Steps.
+
+    def apply(self, *objects):
+        cluster.apply(*objects, namespace=self.space)
+
+    def shell(self, name, script):
+        return cluster.shell(name, script, namespace=self.space)
+
+    def delete(self, what):
+        cluster.kubectl("-n", self.space, "delete", what, "--timeout=90s")
+
+    def events(self, kind, name):
+        found = cluster.get("events", "-n", self.space, "--field-selector", f"involvedObject.kind={kind},involvedObject.name={name}")
+        return "\n".join(f"{e['reason']}: {e['message']}" for e in found["items"])
+
+    def wait_event(self, kind, name, *parts):
+        """Waits for an event that says each of the parts."""
+        def told():
+            return any(all(p.lower() in line.lower() for p in parts) for line in self.events(kind, name).splitlines())
+        try:
+            cluster.until(f"an event of {kind} {name} with {parts}", told)
+        except AssertionError as missing:
+            raise AssertionError(f"{missing}; its events: {self.events(kind, name)}") from None
+
+    def running(self, *names, seconds=120):
+        for name in names:
+            try:
+                cluster.kubectl("-n", self.space, "wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={seconds * PATIENCE:.0f}s", timeout=seconds + 10)
+            except Refused as refused:
+                claims = cluster.get("pvc", "-n", self.space)["items"]
+                told = [self.events("Pod", name)] + [self.events("PersistentVolumeClaim", c["metadata"]["name"]) for c in claims]
+                raise AssertionError(f"{refused}\n" + "\n".join(told)) from None
+
+    def start(self, name, size="64Mi", node=None, script="exec sleep 1000000", **more):
+        """A claim and a pod of the same name, running."""
+        fields = {k: more.pop(k) for k in ("storage_class", "access", "mode") if k in more}
+        self.apply(claim(name, size, **fields), pod(name, [name], node=node, script=script, **more))
+        self.running(name)
+
+    def volume_of(self, claim_name):
+        bound = cluster.get("pvc", claim_name, "-n", self.space)["spec"]["volumeName"]
+        return cluster.get("pv", bound)["spec"]["csi"]["volumeHandle"]
+
+    def assert_wrote_on(self, name, longest=8.0):
+        """The pod of WRITER never failed, never restarted, and never waited longer than this for a write."""
+        state = cluster.get("pod", name, "-n", self.space)["status"]["containerStatuses"][0]
+        self.assertEqual(state["restartCount"], 0, cluster.kubectl("-n", self.space, "logs", name))
+        self.assertIn("running", state["state"])
+        lines = [line.split() for line in self.shell(name, "cat /data/log").splitlines()]
+        self.assertEqual([int(n) for n, _ in lines], list(range(1, len(lines) + 1)))
+        times = [float(t) for _, t in lines]
+        gap = max((b - a for a, b in zip(times, times[1:])), default=0)
+        self.assertLess(gap, longest * PATIENCE, f"a write waited {gap} s")
+        return len(lines)
+
+
+class Installation(Case):
+    def test_every_program_runs_and_none_was_restarted(self):
+        names = sorted(cluster.processes().values())
+        self.assertEqual(names, ["ashlar-controller"] * 2 + ["ashlar-csi"] * 4 + ["ashlar-node-agent"] * 2)
+        for component in ("controller", "node-agent"):
+            for p in cluster.pods(component):
+                for c in p["status"]["containerStatuses"]:
+                    self.assertEqual((c["restartCount"], c["ready"]), (0, True), p["metadata"]["name"] + "/" + c["name"])
+
+    def test_each_node_is_described_and_is_its_own_topology(self):
+        inventories = {i["metadata"]["name"]: i for i in cluster.get("nodeinventories")["items"]}
+        self.assertEqual(set(inventories), {"node-1", "node-2"})
+        for name, inventory in inventories.items():
+            ready = {c["type"]: c["status"] for c in inventory["status"]["conditions"]}
+            self.assertEqual(ready.get("Ready"), "True", inventory["status"])
+            drivers = cluster.get("csinode", name)["spec"]["drivers"]
+            self.assertEqual([d["topologyKeys"] for d in drivers], [["topology.ashlar.dev/node"]])
+            self.assertEqual(cluster.get("node", name)["metadata"]["labels"]["topology.ashlar.dev/node"], name)
+
+    def test_no_program_on_a_node_holds_credentials_of_the_cluster(self):
+        for process, name in cluster.processes().items():
+            if name == "ashlar-node-agent":
+                self.assertFalse(os.path.exists(f"/proc/{process}/root/var/run/secrets/kubernetes.io"))
+
+    def test_every_program_serves_metrics(self):
+        for component, ports in (("controller", (9502, 9503)), ("node-agent", (9501, 9503))):
+            for p in cluster.pods(component):
+                for port in ports:
+                    series = cluster.metrics(p["metadata"]["name"], port)
+                    self.assertTrue([s for s in series if s.startswith("ashlar_")], (p["metadata"]["name"], port))
+
+
+class Capacity(Case):
+    def capacities(self, storage_class="ashlar"):
+        found = cluster.get("csistoragecapacities", "-n", NAMESPACE)["items"]
+        return {c["nodeTopology"]["matchLabels"]["topology.ashlar.dev/node"]: quantity(c["capacity"])
+                for c in found if c["storageClassName"] == storage_class and "capacity" in c}
+
+    def pool(self):
+        return {n["node"]: quantity(n["allocatable"]) for n in cluster.get("pool", "default")["status"]["nodes"]}
+
+    def settled(self):
+        """Free bytes by node, once Pool and capacity objects agree."""
+        return cluster.until("capacity objects agree with the pool", lambda: len(self.pool()) == 2 and self.pool() == self.capacities() and self.pool())
+
+    def test_capacity_objects_tell_what_the_medium_has(self):
+        for node, free in self.settled().items():
+            block, available = cluster.on_node(node[-1], "stat", "-f", "-c", "%S %a", "/var/lib/ashlar").split()
+            available = int(block) * int(available) - GI  # the pool's reserve
+            self.assertLessEqual(free, available)
+            self.assertGreater(free, available * 0.97)
+
+    def test_what_is_reported_free_can_be_allocated_to_the_last_byte(self):
+        before = self.settled()
+        self.start("all", size=str(before["node-1"]), node=1)
+        after = self.settled()
+        self.assertLess(after["node-1"], 64 * MI)
+        self.assertEqual(after["node-2"], before["node-2"])
+        self.apply(claim("more", "128Mi"), pod("more", ["more"], node=1))
+        self.wait_event("Pod", "more", "FailedScheduling", "did not have enough free storage")
+        for what in ("pod/all", "pvc/all"):
+            self.delete(what)
+        self.running("more")  # the bytes came back, and the pod that waited for them got its share
+        for what in ("pod/more", "pvc/more"):
+            self.delete(what)
+        cluster.until("all bytes are free again", lambda: self.capacities() == before)
+
+
+class Claims(Case):
+    def test_a_claim_waits_for_its_pod_and_is_carved_on_that_node(self):
+        for node in (1, 2):
+            name = f"on-{node}"
+            self.apply(claim(name))
+            time.sleep(1)
+            self.assertEqual(cluster.get("pvc", name, "-n", self.space)["status"]["phase"], "Pending")
+            self.apply(pod(name, [name], node=node))
+            self.running(name)
+            self.shell(name, FILL)
+            volume = cluster.get("volumes.ashlar.dev", self.volume_of(name))
+            self.assertEqual(volume["spec"]["nodeName"], f"node-{node}")
+            self.assertEqual(volume["spec"]["claimRef"], {"namespace": self.space, "name": name})
+            self.assertEqual(len(cluster.images(node)), 1, cluster.images(node))
+            self.assertEqual(len(cluster.loops(node)), 1)
+
+    def test_a_new_pod_reads_the_same_digests(self):
+        for node in (1, 2):
+            name = f"kept-{node}"
+            self.start(name, node=node)
+            self.shell(name, FILL)
+            digest = self.shell(name, DIGEST)
+            self.delete(f"pod/{name}")
+            cluster.until("the volume is detached", lambda: not cluster.loops(node))
+            self.apply(pod(name, [name]))  # the volume, not the pod, says which node
+            self.running(name)
+            self.assertEqual(self.shell(name, DIGEST), digest)
+            self.assertEqual(cluster.get("pod", name, "-n", self.space)["spec"]["nodeName"], f"node-{node}")
+
+    def test_the_documented_example_works_and_grows_under_the_running_pod(self):
+        for name in ("pvc.yaml", "pod.yaml"):
+            cluster.example(name, namespace=self.space)
+        self.running("writer")
+        size = lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'"))
+        before, began = size(), self.shell("writer", "cat /data/started")
+        self.assertGreater(before * 1024, 0.9 * GI)
+        cluster.example("expand.yaml", namespace=self.space)
+        cluster.until("the pod sees 2 GiB", lambda: size() * 1024 > 1.85 * GI)
+        self.shell("writer", "dd if=/dev/zero of=/data/big bs=1M count=1500 2>/dev/null; sync")
+        self.assertEqual(self.shell("writer", "cat /data/started"), began)
+        claimed = cluster.get("pvc", "scratch", "-n", self.space)["status"]["capacity"]["storage"]
+        self.assertEqual(quantity(claimed), 2 * GI)
+
+    def test_xfs_grows_too_and_a_retained_volume_stays(self):
+        cluster.example("storageclass.yaml")
+        self.start("xfs", size="512Mi", storage_class="ashlar-xfs-retain")
+        self.assertIn("/data xfs", self.shell("xfs", "cat /proc/mounts"))
+        self.shell("xfs", FILL)
+        digest = self.shell("xfs", DIGEST)
+        self.apply(claim("xfs", "1Gi", storage_class="ashlar-xfs-retain"))
+        cluster.until("the pod sees 1 GiB", lambda: int(self.shell("xfs", "df -k /data | tail -1 | awk '{print $2}'")) > 900 * 1024)
+        self.assertEqual(self.shell("xfs", DIGEST), digest)
+        volume, bound = self.volume_of("xfs"), cluster.get("pvc", "xfs", "-n", self.space)["spec"]["volumeName"]
+        self.delete("pod/xfs")
+        self.delete("pvc/xfs")
+        cluster.until("the PersistentVolume is released", lambda: cluster.get("pv", bound)["status"]["phase"] == "Released")
+        time.sleep(2)
+        self.assertTrue(cluster.find("volumes.ashlar.dev", volume))
+        cluster.kubectl("delete", "pv", bound)
+        cluster.kubectl("delete", "volumes.ashlar.dev", volume, "--timeout=60s")
+        self.assertEqual(cluster.leftovers(), {})
+
+    def test_a_raw_block_device_keeps_what_is_written(self):
+        cluster.example("block.yaml", namespace=self.space)
+        self.running("raw")
+        self.assertEqual(self.shell("raw", "blockdev --getsize64 /dev/data").strip(), str(256 * MI))
+        self.shell("raw", "dd if=/dev/urandom of=/tmp/x bs=1M count=8 2>/dev/null; dd if=/tmp/x of=/dev/data bs=1M seek=100 conv=fsync 2>/dev/null")
+        digest = self.shell("raw", "sha256sum < /tmp/x")
+        self.delete("pod/raw")
+        cluster.example("block.yaml", namespace=self.space)
+        self.running("raw")
+        self.assertEqual(self.shell("raw", "dd if=/dev/data bs=1M skip=100 count=8 2>/dev/null | sha256sum"), digest)
+        grown = claim("raw", "512Mi", mode="Block")
+        self.apply(grown)
+        cluster.until("the pod sees 512 MiB", lambda: self.shell("raw", "blockdev --getsize64 /dev/data").strip() == str(512 * MI))
+        self.assertEqual(self.shell("raw", "dd if=/dev/data bs=1M skip=100 count=8 2>/dev/null | sha256sum"), digest)
+
+    def test_a_deleted_claim_leaves_nothing(self):
+        self.start("gone", node=1)
+        volume = self.volume_of("gone")
+        self.assertTrue(cluster.leftovers())
+        self.delete("pod/gone")
+        self.delete("pvc/gone")
+        cluster.until("nothing is left on the nodes", lambda: not cluster.leftovers())
+        self.assertIsNone(cluster.find("volumes.ashlar.dev", volume))
+        self.assertFalse([p for p in cluster.get("pv")["items"] if p["spec"]["claimRef"]["namespace"] == self.space])
+
+    def test_a_new_volume_shows_nothing_of_a_deleted_one(self):
+        self.start("secret", size="128Mi", node=1, mode="Block", block=True)
+        self.shell("secret", "yes TOPSECRET | head -c 100000000 | dd of=/dev/data bs=1M conv=fsync 2>/dev/null")
+        self.delete("pod/secret")
+        self.delete("pvc/secret")
+        cluster.until("the first volume is gone", lambda: not cluster.images(1))
+        self.start("next", size="128Mi", node=1, mode="Block", block=True)
+        self.assertEqual(self.shell("next", "grep -c TOPSECRET /dev/data || true").strip(), "0")
+
+    def test_a_pod_without_root_owns_its_files_by_fsgroup(self):
+        self.start("user", security={"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000, "runAsNonRoot": True})
+        self.shell("user", "echo mine > /data/file")
+        self.assertEqual(self.shell("user", "stat -c %g /data/file").strip(), "2000")
+
+    def test_two_pods_of_a_node_share_a_claim_and_readers_cannot_write(self):
+        self.start("shared", node=1)
+        self.apply(pod("reader", ["shared"], read_only=True))
+        self.running("reader")
+        self.shell("shared", "echo hello > /data/file; sync")
+        self.assertEqual(self.shell("reader", "cat /data/file"), "hello\n")
+        with self.assertRaisesRegex(Refused, "Read-only file system"):
+            self.shell("reader", "echo no > /data/file")
+
+    def test_the_kubelet_knows_the_use_of_a_volume(self):
+        self.start("stats", size="256Mi", node=2)
+        self.shell("stats", "dd if=/dev/zero of=/data/x bs=1M count=32 2>/dev/null; sync")
+
+        def used():
+            report = cluster.kubectl("get", "--raw", "/api/v1/nodes/node-2/proxy/stats/summary")
+            return re.search(r'"capacityBytes": *\d+,\s*"usedBytes": *(\d+)[^}]*?"pvcRef": *{\s*"name": *"stats"', report) or \
+                re.search(r'"usedBytes": *(\d+)[^{}]*"pvcRef": *{\s*"name": *"stats"', report)
+        found = cluster.until("the kubelet reports the volume", lambda: used() and int(used().group(1)) >= 32 * MI and used(), seconds=150, every=3)
+        self.assertLess(int(found.group(1)), 64 * MI)
+
+
+class Refusals(Case):
+    def refused(self, *parts, **fields):
+        """A claim that cannot be met gets an event that says each of the parts."""
+        fields = {"storage_class": "now", **fields}
+        self.apply(claim("wrong", **fields))
+        self.wait_event("PersistentVolumeClaim", "wrong", "ProvisioningFailed", *parts)
+        self.assertEqual(cluster.get("pvc", "wrong", "-n", self.space)["status"]["phase"], "Pending")
+
+    def with_class(self, name, **parameters):
+        cluster.apply(storage_class(name, binding="Immediate", **parameters))
+        self.addCleanup(cluster.kubectl, "delete", "storageclass", name)
+        return name
+
+    def test_too_large_for_any_node_names_each_node(self):
+        self.refused("ResourceExhausted", "node-1", "node-2", size="100Ti")
+        self.delete("pvc/wrong")
+        cluster.until("no volume is left behind", lambda: not cluster.get("volumes.ashlar.dev")["items"])
+
+    def test_too_large_for_the_scheduler_is_an_event_of_the_pod(self):
+        self.apply(claim("huge", "100Ti"), pod("huge", ["huge"]))
+        self.wait_event("Pod", "huge", "FailedScheduling", "did not have enough free storage")
+
+    def test_an_unknown_parameter_is_named(self):
+        self.refused("InvalidArgument", "colour", storage_class=self.with_class("odd", colour="blue"))
+
+    def test_an_unknown_pool_is_named(self):
+        self.refused("atlantis", storage_class=self.with_class("lost", pool="atlantis"))
+
+    def test_an_unknown_filesystem_is_named(self):
+        self.refused("InvalidArgument", "ntfs", storage_class=self.with_class("strange", fstype="ntfs"))
+
+    def test_readwritemany_is_refused_for_what_it_is(self):
+        self.refused("InvalidArgument", "MULTI_NODE_MULTI_WRITER", access="ReadWriteMany")
+
+    def test_a_negative_size_is_refused(self):
+        with self.assertRaisesRegex(Refused, "must be greater than zero"):
+            self.apply(claim("negative", "-1Gi"))
+        for size, rule in (("-1Gi", "greater than 0"), ("0", "greater than 0")):
+            with self.assertRaisesRegex(Refused, rule):
+                cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Volume", "metadata": {"name": "negative"},
+                               "spec": {"pool": "default", "size": size}})
+
+    def test_a_wrong_pool_is_refused_and_says_what_is_accepted(self):
+        for spec, part in (({}, "exactly one of"), ({"directory": {"path": "relative"}}, "spec.directory.path"),
+                           ({"directory": {"path": "/x"}, "backend": "Tape"}, "supported values")):
+            with self.assertRaisesRegex(Refused, part):
+                cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "wrong"}, "spec": spec})
+
+    def test_a_pool_where_the_agent_sees_no_folder_is_not_ready_and_says_so(self):
+        cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "elsewhere"},
+                       "spec": {"directory": {"path": "/mnt/elsewhere"}}})
+        self.addCleanup(cluster.kubectl, "delete", "pool", "elsewhere", "--timeout=60s")
+        conditions = lambda: [c for c in (cluster.get("pool", "elsewhere").get("status") or {}).get("conditions", []) if c["type"] == "Ready"]
+        found = cluster.until("the pool says why", lambda: conditions() and conditions()[0]["status"] == "False" and conditions()[0])
+        self.assertIn("/mnt/elsewhere", found["message"])
+
+
+class Failures(Case):
+    def kill_all(self):
+        """Every Ashlar process ends by SIGKILL; returns when all of them run again."""
+        before = cluster.processes()
+        self.assertEqual(len(before), 8, before)
+        for process in before:
+            os.kill(process, signal.SIGKILL)
+        cluster.until("all programs run again", lambda: len(cluster.processes()) == 8 and not set(cluster.processes()) & set(before), seconds=120)
+        cluster.wait_ready()
+
+    def test_killing_every_process_disturbs_no_pod_and_work_goes_on(self):
+        self.start("writer", size="256Mi", node=1, script=WRITER)
+        self.start("idle", node=2)
+        cluster.until("the pod has written", lambda: self.assert_wrote_on("writer") > 20)
+        self.kill_all()
+        lines = self.assert_wrote_on("writer")
+        self.start("later", node=2)
+        self.apply(claim("writer", "512Mi"))
+        cluster.until("the pod sees 512 MiB", lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'")) > 440 * 1024)
+        self.delete("pod/idle")
+        self.delete("pvc/idle")
+        self.assertGreater(self.assert_wrote_on("writer"), lines)
+
+    def test_killed_in_the_middle_of_it_all_requests_end_well(self):
+        names = [f"burst-{i}" for i in range(8)]
+        self.apply(*[claim(n) for n in names], *[pod(n, [n]) for n in names])
+        for _ in range(3):
+            time.sleep(1.5)
+            for process in cluster.processes():
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        self.running(*names, seconds=240)
+        for name in names:
+            self.shell(name, "echo alive > /data/file")
+        cluster.kubectl("-n", self.space, "delete", "pods,pvc", "--all", "--wait=false")
+        time.sleep(1)
+        for process in cluster.processes():
+            os.kill(process, signal.SIGKILL)
+        cluster.until("nothing is left on the nodes", lambda: not cluster.leftovers(), seconds=240)
+        cluster.until("no volume is left", lambda: not cluster.get("volumes.ashlar.dev")["items"])
+        cluster.wait_ready()
+
+    def test_when_the_leader_is_deleted_the_other_replica_takes_over(self):
+        holder = lambda: cluster.get("lease", "ashlar-controller", "-n", NAMESPACE)["spec"].get("holderIdentity") or ""
+        old = cluster.until("there is a leader", holder)
+        others = [p["metadata"]["name"] for p in cluster.pods("controller") if p["metadata"]["name"] not in old]
+        self.assertEqual(len(others), 1, f"the leader is {old}")
+        leader = next(p["metadata"]["name"] for p in cluster.pods("controller") if p["metadata"]["name"] in old)
+        began = time.monotonic()
+        cluster.kubectl("-n", NAMESPACE, "delete", "pod", leader, "--grace-period=0", "--force")
+        cluster.until("the other replica leads", lambda: others[0] in holder(), seconds=60)
+        print(f"      the other replica led after {time.monotonic() - began:.1f} s")
+        self.start("after")
+        cluster.wait_ready()
+
+    def test_agents_that_are_replaced_leave_volumes_in_use_alone(self):
+        self.start("writer", node=1, script=WRITER)
+        cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset/ashlar-node")
+        cluster.wait_ready()
+        self.assert_wrote_on("writer")
+        self.start("other", node=1)
+
+
+class Releases(Case):
+    def secrets(self):
+        return {name: cluster.get("secret", f"ashlar-{name}-tls", "-n", NAMESPACE)["data"] for name in ("controller", "node-agent")}
+
+    def test_helm_test_passes(self):
+        self.assertIn("Succeeded", cluster.helm("test", "ashlar", "-n", NAMESPACE, "--timeout=3m"))
+
+    def test_an_upgrade_keeps_certificates_and_disturbs_no_pod(self):
+        self.start("writer", node=2, script=WRITER)
+        before = self.secrets()
+        cluster.install("logLevel=debug")
+        self.assertEqual(self.secrets(), before)
+        self.assert_wrote_on("writer")
+        self.start("other", node=2)
+        cluster.install()
+
+    def test_deleted_certificates_are_made_anew_and_taken_up_without_a_restart(self):
+        before, processes = self.secrets(), set(cluster.processes())
+        cluster.kubectl("-n", NAMESPACE, "delete", "secret", "ashlar-controller-tls", "ashlar-node-agent-tls")
+        cluster.install()
+        self.assertNotEqual(self.secrets()["controller"]["ca.crt"], before["controller"]["ca.crt"])
+        # The kubelet brings new secrets into pods within a minute or two.
+        mounted = lambda: all(self.file_of(p, "/etc/ashlar/tls/ca.crt") == self.secrets()["controller"]["ca.crt"]
+                              for p, name in cluster.processes().items() if name != "ashlar-csi")
+        cluster.until("every pod has the new files", mounted, seconds=180, every=2)
+        self.start("other", node=1)
+        self.start("another", node=2)
+        self.assertEqual(set(cluster.processes()), processes)
+
+    @staticmethod
+    def file_of(process, path):
+        import base64
+        with open(f"/proc/{process}/root{path}", "rb") as data:
+            return base64.b64encode(data.read()).decode()
+
+    def test_uninstalling_leaves_data_and_pods_and_the_next_install_finds_them(self):
+        self.start("writer", node=1, script=WRITER)
+        volume = self.volume_of("writer")
+        cluster.helm("uninstall", "ashlar", "-n", NAMESPACE, "--wait", "--timeout=3m")
+        cluster.until("no Ashlar process is left", lambda: not cluster.processes())
+        self.assertTrue(cluster.find("volumes.ashlar.dev", volume))
+        self.assert_wrote_on("writer")
+        cluster.install()
+        self.assert_wrote_on("writer")
+        carved = [c["status"] for c in cluster.get("volumes.ashlar.dev", volume)["status"]["conditions"] if c["type"] == "Carved"]
+        self.assertEqual(carved, ["True"])
+        self.start("other", node=1)
+
+
+if __name__ == "__main__":
+    summary.run()
