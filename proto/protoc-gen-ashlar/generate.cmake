@@ -33,5 +33,5 @@ function(place from to)
 endfunction()
 
 place("${SCRATCH}/crds" "${SOURCE}/deploy/crds" "ashlar.dev_*.yaml")
-place("${SCRATCH}/crds" "${SOURCE}/charts/ashlar/crds" "ashlar.dev_*.yaml")
+place("${SCRATCH}/crds" "${SOURCE}/charts/ashlar/files/crds" "ashlar.dev_*.yaml")
 place("${SCRATCH}/docs" "${SOURCE}/docs" "api.md")
