@@ -8,9 +8,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "lib/api/selectors.h"
 #include "lib/base/status_macros.h"
 #include "lib/kube/object.h"
-#include "lib/kube/selector.h"
 
 namespace ashlar::kube {
 namespace {
@@ -124,18 +124,20 @@ Json Overlay(const KindInfo& kind, const Json& stored, const Json& object,
 struct FakeClient::Selection {
   KindKey kind;
   std::string space;
-  Selector labels;
-  Selector fields;
+  api::LabelSelector labels;
+  api::FieldSelector fields;
 
   static absl::StatusOr<Selection> Parse(const KindInfo& kind, const std::string& space,
                                          const std::string& labels, const std::string& fields) {
-    ASHLAR_ASSIGN_OR_RETURN(Selector by_label, Selector::ParseLabels(labels));
-    ASHLAR_ASSIGN_OR_RETURN(Selector by_field, Selector::ParseFields(fields));
+    ASHLAR_ASSIGN_OR_RETURN(api::LabelSelector by_label, api::LabelSelector::Parse(labels));
+    ASHLAR_ASSIGN_OR_RETURN(api::FieldSelector by_field, api::FieldSelector::Parse(fields));
     return Selection{{kind.group, kind.plural}, space, std::move(by_label), std::move(by_field)};
   }
   bool Selects(const Json& object) const {
-    return !object.is_null() && (space.empty() || KeyOf(object).space == space) &&
-           labels.Matches(object) && fields.Matches(object);
+    if (object.is_null() || (!space.empty() && KeyOf(object).space != space)) return false;
+    const Json* object_labels = FindJson(object, {"metadata", "labels"});
+    return labels.Matches(object_labels == nullptr ? Json() : *object_labels) &&
+           fields.Matches(object);
   }
 };
 
