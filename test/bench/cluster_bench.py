@@ -55,6 +55,9 @@ class Api:
         connection.request(method, path, body=json.dumps(body) if body else None, headers={"Content-Type": "application/json"})
         answer = connection.getresponse()
         text = answer.read()
+        if answer.status == 429:  # a kind whose storage is only being opened
+            time.sleep(1)
+            return self.request(method, path, body)
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]}")
         return json.loads(text)
