@@ -19,10 +19,17 @@ void SimulatedClock::WaitUntil(CondVar& cv, Mutex& mu, absl::Time deadline) {
   // Advance() locks `mu` before it notifies, so no wake-up is lost between the check above and this
   // wait.
   cv.Wait(mu);
-  MutexLock lock(mu_);
-  auto it = std::find_if(waiters_.begin(), waiters_.end(),
-                         [&](const Waiter& w) { return w.cv == &cv && w.mu == &mu; });
-  if (it != waiters_.end()) waiters_.erase(it);
+  {
+    MutexLock lock(mu_);
+    auto it = std::find_if(waiters_.begin(), waiters_.end(),
+                           [&](const Waiter& w) { return w.cv == &cv && w.mu == &mu; });
+    if (it != waiters_.end()) waiters_.erase(it);
+    if (advancing_ == 0) return;
+    // Advance() may be about to use `mu` and `cv`, which the caller may destroy when this returns.
+    mu.Unlock();
+    while (advancing_ > 0) changed_.Wait(mu_);
+  }
+  mu.Lock();
 }
 
 void SimulatedClock::Advance(absl::Duration by) {
@@ -30,15 +37,17 @@ void SimulatedClock::Advance(absl::Duration by) {
   {
     MutexLock lock(mu_);
     now_ += by;
-    waiters = waiters_;
+    ++advancing_;
+    waiters.swap(waiters_);  // who still has to wait comes back
   }
   for (const Waiter& waiter : waiters) {
-    // A waiter may have left meanwhile; a waiter that a test destroys must be joined before it
-    // advances the clock.
     waiter.mu->Lock();
     waiter.cv->NotifyAll();
     waiter.mu->Unlock();
   }
+  MutexLock lock(mu_);
+  --advancing_;
+  changed_.NotifyAll();
 }
 
 void SimulatedClock::AwaitWaiters(int count) {

@@ -31,6 +31,7 @@ class SimulatedClock final : public Clock {
   CondVar changed_;
   absl::Time now_ ABSL_GUARDED_BY(mu_);
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
+  int advancing_ ABSL_GUARDED_BY(mu_) = 0;  // calls of Advance that are waking waiters
 };
 
 }  // namespace ashlar
