@@ -1,0 +1,55 @@
+#include "lib/system/block_probe.h"
+
+#include <blkid/blkid.h>
+#include <fcntl.h>
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/errno_status.h"
+#include "lib/system/files.h"
+
+namespace ashlar::sys {
+namespace {
+
+std::string Value(blkid_probe probe, const char* name) {
+  const char* data = nullptr;
+  if (blkid_probe_lookup_value(probe, name, &data, nullptr) != 0 || data == nullptr) return "";
+  return data;
+}
+
+}  // namespace
+
+absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDONLY));
+  const std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)> probe(blkid_new_probe(),
+                                                                               &blkid_free_probe);
+  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0)
+    return absl::InternalError(absl::StrCat("blkid cannot read ", path));
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(),
+                                    BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | BLKID_SUBLKS_LABEL);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  const int rc = blkid_do_safeprobe(probe.get());
+  Signature signature;
+  if (rc == 1) return signature;
+  if (rc == -2) {
+    signature.type = "ambivalent";
+    return signature;
+  }
+  if (rc != 0) return absl::InternalError(absl::StrCat("blkid cannot read ", path));
+  signature.type = Value(probe.get(), "TYPE");
+  signature.uuid = Value(probe.get(), "UUID");
+  signature.label = Value(probe.get(), "LABEL");
+  signature.partition_table = Value(probe.get(), "PTTYPE");
+  return signature;
+}
+
+absl::Status ProbeExclusive(const std::string& path) {
+  // Read-only: closing a writable handle would make udev look at the device again.
+  const absl::StatusOr<UniqueFd> fd = OpenFile(path, O_RDONLY | O_EXCL);
+  return fd.status();
+}
+
+}  // namespace ashlar::sys

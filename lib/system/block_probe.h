@@ -1,0 +1,27 @@
+// What lies on a block device or image, by libblkid; and whether anybody uses the device.
+// Thread-safe.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace ashlar::sys {
+
+struct Signature {
+  std::string type;             // "xfs", "LVM2_member", ...; empty: none
+  std::string uuid;             // of the filesystem
+  std::string label;            // of the filesystem
+  std::string partition_table;  // "gpt", "dos", ...; empty: none
+  bool empty() const { return type.empty() && partition_table.empty(); }
+};
+
+// Reads the device; never writes. More than one signature (an ambivalent result) is reported as the
+// type "ambivalent": such a device is not free.
+absl::StatusOr<Signature> ProbeSignature(const std::string& path);
+
+// OK if the device can be opened for exclusive use at this moment; FailedPrecondition if not: it is
+// mounted, part of an array, or claimed by another process.
+absl::Status ProbeExclusive(const std::string& path);
+
+}  // namespace ashlar::sys

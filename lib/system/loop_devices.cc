@@ -1,0 +1,140 @@
+#include "lib/system/loop_devices.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/errno_status.h"
+
+namespace ashlar::sys {
+namespace {
+
+constexpr int kAttachAttempts = 64;
+
+absl::StatusOr<LoopDevice> StatusOf(int fd, const std::string& path) {
+  loop_info64 info{};
+  if (ioctl(fd, LOOP_GET_STATUS64, &info) != 0)
+    return ErrnoStatus(errno, absl::StrCat("state of ", path));
+  struct stat st;
+  if (fstat(fd, &st) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", path));
+  LoopDevice device;
+  device.path = path;
+  device.label.assign(reinterpret_cast<const char*>(info.lo_file_name),
+                      strnlen(reinterpret_cast<const char*>(info.lo_file_name), LO_NAME_SIZE));
+  device.backing = {info.lo_device, info.lo_inode};
+  device.major = major(st.st_rdev);
+  device.minor = minor(st.st_rdev);
+  device.direct_io = (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
+  device.auto_clear = (info.lo_flags & LO_FLAGS_AUTOCLEAR) != 0;
+  return device;
+}
+
+loop_config ConfigFor(int file, const LoopOptions& options) {
+  loop_config config{};
+  config.fd = static_cast<uint32_t>(file);
+  config.info.lo_flags = LO_FLAGS_DIRECT_IO;
+  if (options.auto_clear) config.info.lo_flags |= LO_FLAGS_AUTOCLEAR;
+  const size_t length = std::min<size_t>(options.label.size(), LO_NAME_SIZE - 1);
+  memcpy(config.info.lo_file_name, options.label.data(), length);
+  return config;
+}
+
+// The kernel's default passes discards to the file as holes.
+void StopDiscards(const std::string& device) {
+  const std::string knob =
+      absl::StrCat("/sys/block/", device.substr(strlen("/dev/")), "/queue/discard_max_bytes");
+  if (const absl::Status status = WriteExisting(knob, "0"); !status.ok())
+    LogWarning("discards stay on", {{"device", device}, {"error", status.ToString()}});
+}
+
+}  // namespace
+
+std::optional<LoopDevice> FindByBacking(const std::vector<LoopDevice>& devices,
+                                        const FileIdentity& backing) {
+  for (const LoopDevice& device : devices)
+    if (device.backing == backing) return device;
+  return std::nullopt;
+}
+
+absl::StatusOr<HeldLoopDevice> KernelLoopDevices::Attach(const CallContext& context,
+                                                         const std::string& file,
+                                                         const LoopOptions& options) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd backing, OpenFile(file, O_RDWR));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd control, OpenFile("/dev/loop-control", O_RDWR));
+  const loop_config config = ConfigFor(backing.get(), options);
+  for (int attempt = 0; attempt < kAttachAttempts; ++attempt) {
+    if (context.stop.stop_requested()) return absl::CancelledError("the call was called off");
+    const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return ErrnoStatus(errno, "find a free loop device");
+    const std::string path = absl::StrCat("/dev/loop", number);
+    ASHLAR_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDWR));
+    if (ioctl(fd.get(), LOOP_CONFIGURE, &config) != 0) {
+      if (errno == EBUSY || errno == EAGAIN) continue;  // another process was faster
+      return ErrnoStatus(errno, absl::StrCat("attach ", file, " to ", path));
+    }
+    HeldLoopDevice held{{}, std::make_shared<UniqueFd>(std::move(fd))};
+    ASHLAR_ASSIGN_OR_RETURN(held.device, StatusOf(held.hold->get(), path));
+    if (!held.device.direct_io)
+      LogWarning("loop device without direct I/O: expect slow random reads", {{"file", file}});
+    if (!options.discard) StopDiscards(path);
+    return held;
+  }
+  return absl::UnavailableError(
+      absl::StrCat("attach ", file, ": other processes took ", kAttachAttempts, " loop devices"));
+}
+
+absl::StatusOr<std::vector<LoopDevice>> KernelLoopDevices::List() {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory("/sys/block"));
+  std::vector<LoopDevice> devices;
+  for (const std::string& name : names) {
+    if (!absl::StartsWith(name, "loop")) continue;
+    // An unattached device has no such folder; looking here saves opening it.
+    if (!Exists(absl::StrCat("/sys/block/", name, "/loop"))) continue;
+    absl::StatusOr<LoopDevice> device = Inspect(absl::StrCat("/dev/", name));
+    if (device.ok()) devices.push_back(*std::move(device));
+  }
+  return devices;
+}
+
+absl::StatusOr<LoopDevice> KernelLoopDevices::Inspect(const std::string& device) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDONLY));
+  return StatusOf(fd.get(), device);
+}
+
+absl::Status KernelLoopDevices::UpdateCapacity(const std::string& device) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDONLY));
+  if (ioctl(fd.get(), LOOP_SET_CAPACITY, 0) != 0)
+    return ErrnoStatus(errno, absl::StrCat("grow ", device));
+  return absl::OkStatus();
+}
+
+absl::Status KernelLoopDevices::Detach(const std::string& device, const FileIdentity& backing) {
+  UniqueFd fd;
+  {
+    absl::StatusOr<UniqueFd> opened = OpenFile(device, O_RDONLY);
+    if (!opened.ok()) return absl::IsNotFound(opened.status()) ? absl::OkStatus() : opened.status();
+    fd = *std::move(opened);
+  }
+  const absl::StatusOr<LoopDevice> now = StatusOf(fd.get(), device);
+  if (absl::IsNotFound(now.status())) return absl::OkStatus();
+  if (!now.ok()) return now.status();
+  if (now->backing != backing) return absl::OkStatus();
+  if (ioctl(fd.get(), LOOP_CLR_FD, 0) != 0 && errno != ENXIO)
+    return ErrnoStatus(errno, absl::StrCat("detach ", device));
+  fd.Close();
+  const absl::StatusOr<LoopDevice> after = Inspect(device);
+  if (after.ok() && after->backing == backing)
+    return absl::FailedPreconditionError(absl::StrCat(device, " is in use"));
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::sys

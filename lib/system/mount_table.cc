@@ -1,0 +1,88 @@
+#include "lib/system/mount_table.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/errno_status.h"
+#include "lib/system/files.h"
+
+namespace ashlar::sys {
+
+const MountEntry* FindMount(const std::vector<MountEntry>& mounts, const std::string& target) {
+  for (auto it = mounts.rbegin(); it != mounts.rend(); ++it)
+    if (it->mount_point == target) return &*it;
+  return nullptr;
+}
+
+absl::StatusOr<std::vector<MountEntry>> KernelMountTable::List() {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/self/mountinfo", 64 << 20));
+  return ParseMountInfo(text);
+}
+
+absl::Status KernelMountTable::MountDevice(const CallContext&, const std::string& device,
+                                           const std::string& target, const std::string& fs_type,
+                                           const MountOptions& options) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd handle, EnsureHandle(target, HandleKind::kDirectory));
+  if (mount(device.c_str(), HandlePath(handle).c_str(), fs_type.c_str(), options.flags,
+            options.data.c_str()) == 0)
+    return absl::OkStatus();
+  const std::string what = absl::StrCat("mount ", fs_type, " of ", device, " at ", target,
+                                        " with \"", options.data, "\"");
+  return ErrnoStatus(errno, what);
+}
+
+absl::Status KernelMountTable::Bind(const std::string& source, const std::string& target,
+                                    unsigned long flags) {
+  ASHLAR_ASSIGN_OR_RETURN(const FileStat stat, StatFile(source));
+  ASHLAR_ASSIGN_OR_RETURN(
+      UniqueFd handle,
+      EnsureHandle(target, stat.is_directory ? HandleKind::kDirectory : HandleKind::kFile));
+  if (mount(source.c_str(), HandlePath(handle).c_str(), nullptr, MS_BIND, nullptr) != 0)
+    return ErrnoStatus(errno, absl::StrCat("bind ", source, " at ", target));
+  handle.Close();  // refers to what is now below the mount
+  if (flags == 0) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(UniqueFd top, OpenHandle(target));
+  if (mount(nullptr, HandlePath(top).c_str(), nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) == 0)
+    return absl::OkStatus();
+  const absl::Status failed = ErrnoStatus(errno, absl::StrCat("remount ", target));
+  top.Close();
+  umount2(target.c_str(), UMOUNT_NOFOLLOW);
+  return failed;
+}
+
+absl::Status KernelMountTable::Unmount(const std::string& target) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, List());
+  // The kernel lists paths without symbolic links: a path that is listed has none.
+  if (FindMount(mounts, target) == nullptr) return absl::OkStatus();
+  if (umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
+    return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("unmount ", target));
+}
+
+absl::Status KernelMountTable::RemoveTarget(const std::string& target) {
+  const size_t slash = target.rfind('/');
+  if (slash == std::string::npos || slash == 0)
+    return absl::InvalidArgumentError(absl::StrCat(target, " is not a mount point of ours"));
+  const absl::StatusOr<UniqueFd> parent = OpenHandle(target.substr(0, slash));
+  if (absl::IsNotFound(parent.status())) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(parent.status());
+  const char* name = target.c_str() + slash + 1;
+  if (unlinkat(parent->get(), name, AT_REMOVEDIR) == 0 || errno == ENOENT) return absl::OkStatus();
+  if (errno != ENOTDIR) return ErrnoStatus(errno, absl::StrCat("remove ", target));
+  struct stat st;
+  if (fstatat(parent->get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoStatus(errno, absl::StrCat("stat ", target));
+  if (!S_ISREG(st.st_mode) || st.st_size != 0)
+    return absl::FailedPreconditionError(absl::StrCat(target, " is not an empty file"));
+  if (unlinkat(parent->get(), name, 0) != 0 && errno != ENOENT)
+    return ErrnoStatus(errno, absl::StrCat("remove ", target));
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::sys

@@ -1,0 +1,54 @@
+// MountTable: mounts of this mount namespace. Thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/call_context.h"
+#include "lib/system/mount_info.h"
+
+namespace ashlar::sys {
+
+struct MountOptions {
+  unsigned long flags = 0;  // MS_...
+  std::string data;         // for the filesystem, separated by commas
+};
+
+class MountTable {
+ public:
+  virtual ~MountTable() = default;
+
+  virtual absl::StatusOr<std::vector<MountEntry>> List() = 0;
+  // Mounts the filesystem of a device. The target is made as a directory if absent; no part of its
+  // path may be a symbolic link.
+  virtual absl::Status MountDevice(const CallContext& context, const std::string& device,
+                                   const std::string& target, const std::string& fs_type,
+                                   const MountOptions& options) = 0;
+  // Mounts what lies at `source` at `target` as well, made as a directory or file if absent.
+  // `flags` of the new mount (MS_RDONLY, MS_NOATIME, ...) are set before it returns OK; if that
+  // fails the mount is undone.
+  virtual absl::Status Bind(const std::string& source, const std::string& target,
+                            unsigned long flags) = 0;
+  // Takes the topmost mount away. Nothing mounted there is OK. FailedPrecondition: files are open.
+  virtual absl::Status Unmount(const std::string& target) = 0;
+  // Removes an empty directory or file that was a mount point; absent is OK.
+  virtual absl::Status RemoveTarget(const std::string& target) = 0;
+};
+
+class KernelMountTable final : public MountTable {
+ public:
+  absl::StatusOr<std::vector<MountEntry>> List() override;
+  absl::Status MountDevice(const CallContext& context, const std::string& device,
+                           const std::string& target, const std::string& fs_type,
+                           const MountOptions& options) override;
+  absl::Status Bind(const std::string& source, const std::string& target,
+                    unsigned long flags) override;
+  absl::Status Unmount(const std::string& target) override;
+  absl::Status RemoveTarget(const std::string& target) override;
+};
+
+// The topmost mount at exactly `target`, or nullptr.
+const MountEntry* FindMount(const std::vector<MountEntry>& mounts, const std::string& target);
+
+}  // namespace ashlar::sys

@@ -1,0 +1,172 @@
+#include "node-agent/service/agent_app.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/utsname.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/metrics/ops_server.h"
+#include "lib/rpc/server.h"
+#include "lib/system/files.h"
+#include "node-agent/service/node_agent_service.h"
+#include "node-agent/service/node_mount_service.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr absl::Duration kGrace = absl::Seconds(5);
+
+absl::StatusOr<std::string> ReadBootId() {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string text, sys::ReadFile("/proc/sys/kernel/random/boot_id"));
+  return std::string(absl::StripAsciiWhitespace(text));
+}
+
+std::string KernelRelease() {
+  utsname names;
+  return uname(&names) == 0 ? names.release : "";
+}
+
+// Two agents over one state directory would take each other's volumes apart.
+absl::StatusOr<sys::UniqueFd> LockStateDirectory(const std::string& state_dir) {
+  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(absl::StrCat(state_dir, "/journal"), 0700));
+  ASHLAR_ASSIGN_OR_RETURN(
+      sys::UniqueFd lock,
+      sys::OpenFile(absl::StrCat(state_dir, "/journal/lock"), O_RDWR | O_CREAT, 0600));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    return absl::FailedPreconditionError(
+        absl::StrCat("state-dir ", state_dir, " is used by another running agent"));
+  return lock;
+}
+
+class App final : public AgentApp {
+ public:
+  App(AgentOptions options, std::string boot_id, sys::UniqueFd lock)
+      : options_(std::move(options)),
+        lock_(std::move(lock)),
+        scanner_(mounts_, loops_, options_.scanner),
+        pools_(commands_, mounts_, scanner_, options_.state_dir),
+        journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
+        volumes_({pools_, journal_, commands_, mounts_, loops_}, PathPolicy(options_.publish_roots),
+                 boot_id),
+        feed_(scanner_, pools_, volumes_, clock_),
+        metrics_(registry_, clock_),
+        runner_({}, clock_, registry_),
+        agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
+                       feed_, metrics_, clock_, runner_),
+        mount_service_(options_.node_name, volumes_, feed_, metrics_, runner_) {}
+  ~App() override { Stop(); }
+
+  absl::Status Begin(const CallContext& context) {
+    ASHLAR_RETURN_IF_ERROR(
+        sys::EnsureDirectory(absl::StrCat(options_.state_dir, "/journal/volumes"), 0700));
+    ASHLAR_RETURN_IF_ERROR(pools_.Load(context));
+    ASHLAR_RETURN_IF_ERROR(volumes_.Recover(context));
+    feed_.Start();
+    ASHLAR_RETURN_IF_ERROR(Serve());
+    show_ = std::jthread([this](const std::stop_token& stop) { ShowMetrics(stop); });
+    LogInfo("agent serves", {{"node", options_.node_name},
+                             {"listen", options_.listen},
+                             {"port", port()},
+                             {"mount_socket", options_.mount_socket}});
+    return absl::OkStatus();
+  }
+
+  void Stop() override {
+    if (show_.joinable()) {
+      show_.request_stop();
+      show_.join();
+    }
+    if (agent_server_ != nullptr) agent_server_->Shutdown(kGrace);
+    if (mount_server_ != nullptr) mount_server_->Shutdown(kGrace);
+    agent_server_.reset();
+    mount_server_.reset();
+    ops_.reset();
+    feed_.Stop();
+  }
+
+  int port() const override { return agent_server_ == nullptr ? 0 : agent_server_->port(); }
+  int ops_port() const override { return ops_ == nullptr ? 0 : ops_->port(); }
+
+ private:
+  absl::Status Serve() {
+    const std::string& socket = options_.mount_socket;
+    ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(socket.substr(0, socket.rfind('/'))));
+    rpc::ServerOptions mount;
+    mount.address = absl::StrCat("unix://", socket);
+    ASHLAR_ASSIGN_OR_RETURN(mount_server_, rpc::Server::Start(mount, {&mount_service_}));
+    rpc::ServerOptions agent;
+    agent.address = options_.listen;
+    if (!absl::StartsWith(options_.listen, "unix:"))
+      agent.tls = rpc::TlsFiles{options_.tls_dir, "ashlar-controller"};
+    ASHLAR_ASSIGN_OR_RETURN(agent_server_, rpc::Server::Start(agent, {&agent_service_}));
+    if (options_.ops_address.empty()) return absl::OkStatus();
+    ASHLAR_ASSIGN_OR_RETURN(
+        ops_, metrics::ServeOps(options_.ops_address, registry_, [] { return absl::OkStatus(); }));
+    return absl::OkStatus();
+  }
+
+  void ShowMetrics(const std::stop_token& stop) {
+    CallContext context;
+    context.stop = stop;
+    uint64_t seen = 0;
+    for (;;) {
+      const auto snapshot = feed_.Await(context, seen, absl::InfiniteFuture());
+      if (!snapshot.ok()) return;
+      seen = (*snapshot)->revision;
+      metrics_.Show(**snapshot);
+    }
+  }
+
+  const AgentOptions options_;
+  const sys::UniqueFd lock_;
+  RealClock clock_;
+  metrics::Registry registry_;
+  sys::PosixCommandRunner commands_;
+  sys::KernelMountTable mounts_;
+  sys::KernelLoopDevices loops_;
+  DriveScanner scanner_;
+  PoolSet pools_;
+  FileJournal journal_;
+  VolumeManager volumes_;
+  InventoryFeed feed_;
+  OperationMetrics metrics_;
+  rpc::CallRunner runner_;
+  NodeAgentService agent_service_;
+  NodeMountService mount_service_;
+  std::unique_ptr<rpc::Server> agent_server_, mount_server_;
+  std::unique_ptr<metrics::OpsServer> ops_;
+  std::jthread show_;
+};
+
+absl::Status CheckOptions(const AgentOptions& options) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("node-name", options.node_name));
+  const auto absolute = [](absl::string_view name, const std::string& path) {
+    if (absl::StartsWith(path, "/")) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is \"", path, "\": an absolute path is accepted"));
+  };
+  ASHLAR_RETURN_IF_ERROR(absolute("state-dir", options.state_dir));
+  ASHLAR_RETURN_IF_ERROR(absolute("mount-socket", options.mount_socket));
+  for (const std::string& root : options.publish_roots)
+    ASHLAR_RETURN_IF_ERROR(absolute("publish-root", root));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<AgentApp>> AgentApp::Start(const CallContext& context,
+                                                          const AgentOptions& options) {
+  ASHLAR_RETURN_IF_ERROR(CheckOptions(options));
+  ASHLAR_ASSIGN_OR_RETURN(std::string boot_id, ReadBootId());
+  ASHLAR_ASSIGN_OR_RETURN(sys::UniqueFd lock, LockStateDirectory(options.state_dir));
+  auto app = std::make_unique<App>(options, std::move(boot_id), std::move(lock));
+  ASHLAR_RETURN_IF_ERROR(app->Begin(context));
+  return std::unique_ptr<AgentApp>(std::move(app));
+}
+
+}  // namespace ashlar::node_agent

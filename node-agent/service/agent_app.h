@@ -1,0 +1,42 @@
+// AgentApp: the whole node agent, wired; used by its program and by `ashlar standalone`.
+// Thread-safe after Start.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/call_context.h"
+#include "node-agent/inventory/drive_scanner.h"
+
+namespace ashlar::node_agent {
+
+struct AgentOptions {
+  std::string node_name;
+  std::string state_dir = "/var/lib/ashlar";
+  // NodeAgent: host:port with mutual TLS from tls_dir, or unix:///path without.
+  std::string listen = "0.0.0.0:9500";
+  std::string tls_dir;
+  // Path of the unix socket of NodeMount. Its directory is made if absent.
+  std::string mount_socket = "/run/ashlar/node-mount.sock";
+  std::string ops_address = "0.0.0.0:9501";  // empty: no metrics and health over HTTP
+  // Directories below which volumes may be mounted.
+  std::vector<std::string> publish_roots = {"/var/lib/kubelet"};
+  DriveScannerOptions scanner;
+};
+
+class AgentApp {
+ public:
+  virtual ~AgentApp() = default;  // as Stop
+  // Recovers what an earlier process left, then serves; both sockets accept when it returns.
+  // InvalidArgument: an option; FailedPrecondition: the state directory belongs to a running agent.
+  static absl::StatusOr<std::unique_ptr<AgentApp>> Start(const CallContext& context,
+                                                         const AgentOptions& options);
+  // Ends calls and threads. Volumes stay mounted.
+  virtual void Stop() = 0;
+  virtual int port() const = 0;      // of NodeAgent; 0 on a unix socket
+  virtual int ops_port() const = 0;  // 0 without
+};
+
+}  // namespace ashlar::node_agent

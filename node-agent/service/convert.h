@@ -1,0 +1,18 @@
+// Between the messages of proto/ashlar/agent/v1 and the agent's own types. Pure.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "ashlar/agent/v1/node_agent.pb.h"
+#include "node-agent/volume/inventory_feed.h"
+
+namespace ashlar::node_agent {
+
+// InvalidArgument: the mode is not set or unknown.
+absl::StatusOr<VolumeMode> ModeFromProto(agent::v1::VolumeMode mode);
+agent::v1::VolumeMode ModeToProto(VolumeMode mode);
+PoolSpec SpecFromProto(const agent::v1::EnsurePoolRequest& request);
+agent::v1::PoolState ToProto(const PoolStatus& status);
+agent::v1::VolumeState ToProto(const VolumeStatus& status);
+agent::v1::Drive ToProto(const DriveReport& report);
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,143 @@
+#include "node-agent/service/node_agent_service.h"
+
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "node-agent/service/convert.h"
+
+namespace ashlar::node_agent {
+
+namespace pb = agent::v1;
+
+namespace {
+constexpr absl::Duration kHeartbeat = absl::Seconds(10);
+}  // namespace
+
+pb::Inventory NodeAgentService::Describe(const InventorySnapshot& snapshot) const {
+  pb::Inventory inventory;
+  inventory.set_node(facts_.node);
+  inventory.set_agent_version(facts_.agent_version);
+  inventory.set_boot_id(facts_.boot_id);
+  inventory.set_kernel(facts_.kernel);
+  for (const DriveReport& drive : snapshot.drives) *inventory.add_drives() = ToProto(drive);
+  for (const PoolStatus& pool : snapshot.pools) *inventory.add_pools() = ToProto(pool);
+  for (const VolumeStatus& volume : snapshot.volumes) *inventory.add_volumes() = ToProto(volume);
+  inventory.set_revision(snapshot.revision);
+  return inventory;
+}
+
+absl::Status NodeAgentService::Watch(const CallContext& call,
+                                     const pb::WatchInventoryRequest& request,
+                                     rpc::ServerStream<pb::Inventory>& stream) {
+  const absl::Duration heartbeat =
+      request.heartbeat_seconds() > 0 ? absl::Seconds(request.heartbeat_seconds()) : kHeartbeat;
+  uint64_t seen = 0;
+  for (;;) {
+    ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<const InventorySnapshot> snapshot,
+                            feed_.Await(call, seen, clock_.Now() + heartbeat));
+    seen = snapshot->revision;
+    ASHLAR_RETURN_IF_ERROR(stream.Write(Describe(*snapshot)));
+  }
+}
+
+grpc::ServerWriteReactor<pb::Inventory>* NodeAgentService::WatchInventory(
+    grpc::CallbackServerContext* context, const pb::WatchInventoryRequest* request) {
+  return runner_.Stream<pb::Inventory>(
+      context, *request,
+      [this](const CallContext& call, const pb::WatchInventoryRequest& watch,
+             rpc::ServerStream<pb::Inventory>& stream) { return Watch(call, watch, stream); });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::EnsurePool(grpc::CallbackServerContext* context,
+                                                       const pb::EnsurePoolRequest* request,
+                                                       pb::PoolState* response) {
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext& call,
+                              const pb::EnsurePoolRequest& pool) -> absl::StatusOr<pb::PoolState> {
+                         absl::StatusOr<PoolStatus> status = metrics_.Measure("ensure_pool", [&] {
+                           return pools_.Ensure(call, SpecFromProto(pool));
+                         });
+                         ASHLAR_RETURN_IF_ERROR(status.status());
+                         if (status->ready)
+                           ASHLAR_RETURN_IF_ERROR(volumes_.Adopt(call, pool.name()));
+                         for (const VolumeStatus& volume : volumes_.List())
+                           if (volume.facts.pool == pool.name()) ++status->volumes;
+                         feed_.Poke();
+                         return ToProto(*status);
+                       });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::RemovePool(grpc::CallbackServerContext* context,
+                                                       const pb::RemovePoolRequest* request,
+                                                       pb::RemovePoolResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::RemovePoolRequest& pool) -> absl::StatusOr<pb::RemovePoolResponse> {
+        ASHLAR_RETURN_IF_ERROR(
+            metrics_.Measure("remove_pool", [&] { return pools_.Remove(call, pool.name()); }));
+        feed_.Poke();
+        return pb::RemovePoolResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::EnsureVolume(grpc::CallbackServerContext* context,
+                                                         const pb::EnsureVolumeRequest* request,
+                                                         pb::VolumeState* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::EnsureVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
+        EnsureVolumeArgs args{
+            volume.volume_id(), volume.pool(), volume.size_bytes(), {}, volume.fs_type()};
+        ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(volume.mode()));
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("carve", [&] {
+          return volumes_.Ensure(call, args);
+        }));
+        feed_.Poke();
+        return ToProto(status);
+      });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::ResizeVolume(grpc::CallbackServerContext* context,
+                                                         const pb::ResizeVolumeRequest* request,
+                                                         pb::VolumeState* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::ResizeVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("resize", [&] {
+          return volumes_.Resize(call, volume.volume_id(), volume.size_bytes());
+        }));
+        feed_.Poke();
+        return ToProto(status);
+      });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::RemoveVolume(grpc::CallbackServerContext* context,
+                                                         const pb::RemoveVolumeRequest* request,
+                                                         pb::RemoveVolumeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::RemoveVolumeRequest& volume) -> absl::StatusOr<pb::RemoveVolumeResponse> {
+        ASHLAR_RETURN_IF_ERROR(
+            metrics_.Measure("remove", [&] { return volumes_.Remove(call, volume.volume_id()); }));
+        feed_.Poke();
+        return pb::RemoveVolumeResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::ListVolumes(grpc::CallbackServerContext* context,
+                                                        const pb::ListVolumesRequest* request,
+                                                        pb::ListVolumesResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&,
+             const pb::ListVolumesRequest&) -> absl::StatusOr<pb::ListVolumesResponse> {
+        pb::ListVolumesResponse list;
+        for (const VolumeStatus& volume : volumes_.List()) *list.add_volumes() = ToProto(volume);
+        return list;
+      });
+}
+
+}  // namespace ashlar::node_agent

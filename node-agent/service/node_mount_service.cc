@@ -1,0 +1,134 @@
+#include "node-agent/service/node_mount_service.h"
+
+#include "lib/base/status_macros.h"
+#include "node-agent/service/convert.h"
+
+namespace ashlar::node_agent {
+
+namespace pb = agent::v1;
+
+grpc::ServerUnaryReactor* NodeMountService::GetNode(grpc::CallbackServerContext* context,
+                                                    const pb::GetNodeRequest* request,
+                                                    pb::GetNodeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&, const pb::GetNodeRequest&) -> absl::StatusOr<pb::GetNodeResponse> {
+        pb::GetNodeResponse node;
+        node.set_node(node_);
+        return node;
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::StageVolume(grpc::CallbackServerContext* context,
+                                                        const pb::StageVolumeRequest* request,
+                                                        pb::StageVolumeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::StageVolumeRequest& stage) -> absl::StatusOr<pb::StageVolumeResponse> {
+        StageArgs args{stage.volume_id(),
+                       stage.staging_path(),
+                       {},
+                       stage.fs_type(),
+                       {stage.mount_flags().begin(), stage.mount_flags().end()}};
+        ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(stage.mode()));
+        ASHLAR_RETURN_IF_ERROR(
+            metrics_.Measure("stage", [&] { return volumes_.Stage(call, args); }));
+        feed_.Poke();
+        return pb::StageVolumeResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::UnstageVolume(grpc::CallbackServerContext* context,
+                                                          const pb::UnstageVolumeRequest* request,
+                                                          pb::UnstageVolumeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::UnstageVolumeRequest& unstage) -> absl::StatusOr<pb::UnstageVolumeResponse> {
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unstage", [&] {
+          return volumes_.Unstage(call, unstage.volume_id(), unstage.staging_path());
+        }));
+        feed_.Poke();
+        return pb::UnstageVolumeResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerContext* context,
+                                                          const pb::PublishVolumeRequest* request,
+                                                          pb::PublishVolumeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::PublishVolumeRequest& publish) -> absl::StatusOr<pb::PublishVolumeResponse> {
+        PublishArgs args;
+        args.id = publish.volume_id();
+        args.staging_path = publish.staging_path();
+        args.target_path = publish.target_path();
+        args.read_only = publish.read_only();
+        args.single_writer = publish.single_writer();
+        args.mount_flags.assign(publish.mount_flags().begin(), publish.mount_flags().end());
+        ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(publish.mode()));
+        ASHLAR_RETURN_IF_ERROR(
+            metrics_.Measure("publish", [&] { return volumes_.Publish(call, args); }));
+        feed_.Poke();
+        return pb::PublishVolumeResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::UnpublishVolume(
+    grpc::CallbackServerContext* context, const pb::UnpublishVolumeRequest* request,
+    pb::UnpublishVolumeResponse* response) {
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext& call, const pb::UnpublishVolumeRequest& unpublish)
+                           -> absl::StatusOr<pb::UnpublishVolumeResponse> {
+                         ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unpublish", [&] {
+                           return volumes_.Unpublish(call, unpublish.volume_id(),
+                                                     unpublish.target_path());
+                         }));
+                         feed_.Poke();
+                         return pb::UnpublishVolumeResponse();
+                       });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::ExpandVolume(grpc::CallbackServerContext* context,
+                                                         const pb::ExpandVolumeRequest* request,
+                                                         pb::ExpandVolumeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::ExpandVolumeRequest& expand) -> absl::StatusOr<pb::ExpandVolumeResponse> {
+        ASHLAR_ASSIGN_OR_RETURN(const int64_t size, metrics_.Measure("expand", [&] {
+          return volumes_.Expand(call, expand.volume_id(), expand.volume_path(),
+                                 expand.size_bytes());
+        }));
+        pb::ExpandVolumeResponse answer;
+        answer.set_size_bytes(size);
+        return answer;
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::GetVolumeStats(grpc::CallbackServerContext* context,
+                                                           const pb::GetVolumeStatsRequest* request,
+                                                           pb::GetVolumeStatsResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&,
+             const pb::GetVolumeStatsRequest& ask) -> absl::StatusOr<pb::GetVolumeStatsResponse> {
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeStats stats,
+                                volumes_.Stats(ask.volume_id(), ask.volume_path()));
+        pb::GetVolumeStatsResponse answer;
+        answer.set_mode(ModeToProto(stats.mode));
+        answer.set_total_bytes(stats.total_bytes);
+        answer.set_available_bytes(stats.available_bytes);
+        answer.set_used_bytes(stats.used_bytes);
+        answer.set_total_inodes(stats.total_inodes);
+        answer.set_available_inodes(stats.available_inodes);
+        answer.set_used_inodes(stats.used_inodes);
+        answer.set_abnormal(!stats.abnormal.empty());
+        answer.set_message(stats.abnormal);
+        return answer;
+      });
+}
+
+}  // namespace ashlar::node_agent

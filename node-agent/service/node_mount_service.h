@@ -1,0 +1,54 @@
+// The gRPC service NodeMount (proto/ashlar/agent/v1/node_mount.proto): a thin adapter. Thread-safe.
+#pragma once
+
+#include <string>
+
+#include "ashlar/agent/v1/node_mount.grpc.pb.h"
+#include "lib/rpc/call_runner.h"
+#include "node-agent/service/operation_metrics.h"
+#include "node-agent/volume/inventory_feed.h"
+
+namespace ashlar::node_agent {
+
+class NodeMountService final : public agent::v1::NodeMount::CallbackService {
+ public:
+  // Everything must outlive the service.
+  NodeMountService(std::string node, VolumeManager& volumes, InventoryFeed& feed,
+                   OperationMetrics& metrics, rpc::CallRunner& runner)
+      : node_(std::move(node)),
+        volumes_(volumes),
+        feed_(feed),
+        metrics_(metrics),
+        runner_(runner) {}
+
+  grpc::ServerUnaryReactor* GetNode(grpc::CallbackServerContext* context,
+                                    const agent::v1::GetNodeRequest* request,
+                                    agent::v1::GetNodeResponse* response) override;
+  grpc::ServerUnaryReactor* StageVolume(grpc::CallbackServerContext* context,
+                                        const agent::v1::StageVolumeRequest* request,
+                                        agent::v1::StageVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* UnstageVolume(grpc::CallbackServerContext* context,
+                                          const agent::v1::UnstageVolumeRequest* request,
+                                          agent::v1::UnstageVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* PublishVolume(grpc::CallbackServerContext* context,
+                                          const agent::v1::PublishVolumeRequest* request,
+                                          agent::v1::PublishVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* UnpublishVolume(grpc::CallbackServerContext* context,
+                                            const agent::v1::UnpublishVolumeRequest* request,
+                                            agent::v1::UnpublishVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* ExpandVolume(grpc::CallbackServerContext* context,
+                                         const agent::v1::ExpandVolumeRequest* request,
+                                         agent::v1::ExpandVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* GetVolumeStats(grpc::CallbackServerContext* context,
+                                           const agent::v1::GetVolumeStatsRequest* request,
+                                           agent::v1::GetVolumeStatsResponse* response) override;
+
+ private:
+  const std::string node_;
+  VolumeManager& volumes_;
+  InventoryFeed& feed_;
+  OperationMetrics& metrics_;
+  rpc::CallRunner& runner_;
+};
+
+}  // namespace ashlar::node_agent

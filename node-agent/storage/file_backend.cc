@@ -1,0 +1,212 @@
+#include "node-agent/storage/file_backend.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/json.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+using sys::Durability;
+using sys::UniqueFd;
+
+constexpr char kFactsAttribute[] = "user.ashlar.facts";
+constexpr absl::string_view kImage = ".img";
+constexpr absl::string_view kPartial = ".img.partial";
+
+// What the pool's filesystem needs for itself to describe further volumes: an inode, an attribute
+// block and a directory entry for each, and extent maps (4 KiB for 340 extents). It depends on the
+// filesystem's size alone, so that filling a pool does not set bytes free.
+int64_t MetadataBytes(int64_t filesystem_bytes) { return 8 * kMiB + filesystem_bytes / 4096; }
+
+int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
+
+}  // namespace
+
+std::string FileBackend::VolumesDirectory() const { return absl::StrCat(root_, "/volumes"); }
+
+std::string FileBackend::ImagePath(absl::string_view id) const {
+  return absl::StrCat(VolumesDirectory(), "/", FileStem(id), kImage);
+}
+
+void FileBackend::SetLimits(const FileBackendOptions& options) {
+  MutexLock lock(space_mu_);
+  options_ = options;
+}
+
+absl::StatusOr<PoolUsage> FileBackend::Usage() {
+  MutexLock lock(space_mu_);
+  return UsageLocked();
+}
+
+absl::StatusOr<PoolUsage> FileBackend::UsageLocked() {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          sys::ListDirectory(VolumesDirectory()));
+  int64_t promised = 0, held = 0;
+  for (const std::string& name : names) {
+    if (!absl::EndsWith(name, kImage) && !absl::EndsWith(name, kPartial)) continue;
+    const absl::StatusOr<sys::FileStat> stat =
+        sys::StatFile(absl::StrCat(VolumesDirectory(), "/", name));
+    if (!stat.ok()) continue;  // removed or renamed since the listing
+    promised += stat->size_bytes;
+    held += std::min(stat->size_bytes, stat->used_bytes);
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(root_));
+  // Bytes that volumes have but do not hold yet (sparse ones, or punched out) are still free to the
+  // filesystem; counting them as capacity and as promised keeps them for their owners.
+  int64_t capacity = fs.available_bytes + held - MetadataBytes(fs.total_bytes);
+  if (options_.limit_bytes > 0) capacity = std::min(capacity, options_.limit_bytes);
+  capacity = std::max<int64_t>(0, capacity - options_.reserve_bytes);
+  if (options_.sparse)
+    capacity = static_cast<int64_t>(static_cast<double>(capacity) / 100 *
+                                    std::max(100, options_.overprovision_percent));
+  PoolUsage usage;
+  usage.capacity_bytes = FloorMiB(capacity);
+  usage.allocated_bytes = promised;
+  usage.allocatable_bytes = FloorMiB(capacity - promised);
+  return usage;
+}
+
+absl::Status FileBackend::CheckRoom(int64_t more_bytes) {
+  ASHLAR_ASSIGN_OR_RETURN(const PoolUsage usage, UsageLocked());
+  if (more_bytes <= usage.allocatable_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(more_bytes, " bytes are wanted, ", usage.allocatable_bytes,
+                   " can be allocated of a capacity of ", usage.capacity_bytes, ", of which ",
+                   usage.allocated_bytes, " are allocated"));
+}
+
+absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more_bytes,
+                                   int64_t size_bytes) {
+  MutexLock lock(space_mu_);
+  ASHLAR_RETURN_IF_ERROR(CheckRoom(more_bytes));
+  if (options_.sparse) return sys::Truncate(fd, size_bytes, path);
+  const absl::Status allocated = sys::Preallocate(fd, size_bytes, path);
+  if (!allocated.ok())
+    // What could be taken before the filesystem was full is given back at once, inside the lock.
+    (void)sys::Truncate(fd, size_bytes - more_bytes, path);
+  return allocated;
+}
+
+absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
+                                                 const VolumeFacts& facts, int64_t size_bytes) {
+  const std::string image = ImagePath(facts.id);
+  if (sys::Exists(image)) return absl::AlreadyExistsError(absl::StrCat(image, " exists"));
+  const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(facts.id), kPartial);
+  absl::Status made = Build(context, facts, size_bytes, partial);
+  if (made.ok()) made = sys::RenameDurably(partial, image);
+  if (!made.ok()) {
+    (void)sys::RemoveFile(partial, Durability::kProcessCrash);
+    return made;
+  }
+  return Describe(image);
+}
+
+absl::Status FileBackend::Build(const CallContext& context, const VolumeFacts& facts,
+                                int64_t size_bytes, const std::string& path) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
+  ASHLAR_RETURN_IF_ERROR(Allocate(path, fd.get(), size_bytes, size_bytes));
+  ASHLAR_RETURN_IF_ERROR(
+      sys::SetAttribute(fd.get(), kFactsAttribute, DumpJson(FactsToJson(facts)), path));
+  ASHLAR_RETURN_IF_ERROR(Format(context, facts, path));
+  return sys::SyncFile(fd.get(), path);
+}
+
+absl::Status FileBackend::Format(const CallContext& context, const VolumeFacts& facts,
+                                 const std::string& path) {
+  if (facts.mode == VolumeMode::kBlock) return absl::OkStatus();
+  // Blocks and sectors of 4 KiB, so that the volume can be mounted over drives with such sectors.
+  // No discard: it would punch out the bytes that were just reserved.
+  if (facts.fs_type == "xfs")
+    return sys::RunChecked(commands_, context,
+                           {"mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096", path});
+  // The image reads as zero, so mke2fs need not write, and the kernel need not zero later, inode
+  // tables and the journal. No blocks are kept for root: the volume has one user.
+  return sys::RunChecked(commands_, context,
+                         {"mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-E",
+                          "nodiscard,assume_storage_prezeroed=1", path});
+}
+
+absl::StatusOr<StoredVolume> FileBackend::Describe(const std::string& path) {
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string text, sys::GetAttribute(path, kFactsAttribute));
+  ASHLAR_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  StoredVolume volume;
+  ASHLAR_ASSIGN_OR_RETURN(volume.facts, FactsFromJson(json));
+  volume.size_bytes = stat.size_bytes;
+  volume.image_path = path;
+  volume.extents = sys::CountExtents(path).value_or(0);
+  MutexLock lock(space_mu_);
+  volume.sparse = options_.sparse;
+  return volume;
+}
+
+absl::StatusOr<StoredVolume> FileBackend::Find(const std::string& id) {
+  const std::string path = ImagePath(id);
+  if (!sys::Exists(path)) return absl::NotFoundError(absl::StrCat("there is no volume ", id));
+  return Describe(path);
+}
+
+absl::StatusOr<std::vector<StoredVolume>> FileBackend::List() {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          sys::ListDirectory(VolumesDirectory()));
+  std::vector<StoredVolume> volumes;
+  for (const std::string& name : names) {
+    if (!absl::EndsWith(name, kImage)) continue;
+    absl::StatusOr<StoredVolume> volume = Describe(absl::StrCat(VolumesDirectory(), "/", name));
+    if (volume.ok()) {
+      volumes.push_back(*std::move(volume));
+    } else {
+      LogError("image that cannot be read",
+               {{"file", name}, {"error", volume.status().ToString()}});
+    }
+  }
+  return volumes;
+}
+
+absl::StatusOr<StoredVolume> FileBackend::Grow(const CallContext&, const std::string& id,
+                                               int64_t size_bytes) {
+  ASHLAR_ASSIGN_OR_RETURN(const StoredVolume before, Find(id));
+  if (size_bytes <= before.size_bytes) return before;
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(before.image_path, O_RDWR));
+  ASHLAR_RETURN_IF_ERROR(
+      Allocate(before.image_path, fd.get(), size_bytes - before.size_bytes, size_bytes));
+  ASHLAR_RETURN_IF_ERROR(sys::SyncFile(fd.get(), before.image_path));
+  return Find(id);
+}
+
+absl::Status FileBackend::Refill(const std::string& id) {
+  const std::string path = ImagePath(id);
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
+  if (stat.used_bytes >= stat.size_bytes) return absl::OkStatus();
+  MutexLock lock(space_mu_);
+  if (options_.sparse) return absl::OkStatus();
+  return sys::Preallocate(fd.get(), stat.size_bytes, path);
+}
+
+absl::Status FileBackend::Remove(const std::string& id) {
+  return sys::RemoveFile(ImagePath(id), Durability::kPowerCut);
+}
+
+absl::Status FileBackend::RemoveLeftovers() {
+  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(VolumesDirectory(), 0700));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          sys::ListDirectory(VolumesDirectory()));
+  for (const std::string& name : names) {
+    if (!absl::EndsWith(name, kPartial)) continue;
+    LogInfo("removing a volume that was never completed", {{"file", name}});
+    ASHLAR_RETURN_IF_ERROR(
+        sys::RemoveFile(absl::StrCat(VolumesDirectory(), "/", name), Durability::kProcessCrash));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::node_agent

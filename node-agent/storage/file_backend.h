@@ -1,0 +1,68 @@
+// FileBackend: a volume is an image file in <root>/volumes.
+//
+//   <id>.img.partial   being made: allocated, formatted, described, synced; garbage after a crash
+//   <id>.img           a complete volume; the rename from .partial is the moment of its birth
+//
+// The facts lie in the extended attribute user.ashlar.facts of the image, so that a pool describes
+// itself. Works on every filesystem that has fallocate and user attributes (XFS, ext4, btrfs).
+// Blocks come from fallocate: the filesystem marks them unwritten, so they read as zero.
+// Thread-safe as StorageBackend says.
+#pragma once
+
+#include "lib/base/mutex.h"
+#include "lib/system/command_runner.h"
+#include "node-agent/storage/storage_backend.h"
+
+namespace ashlar::node_agent {
+
+struct FileBackendOptions {
+  std::string root;                 // a directory that exists
+  bool sparse = false;              // bytes are taken as they are written
+  int64_t reserve_bytes = 0;        // never given to volumes
+  int64_t limit_bytes = 0;          // most that volumes may use; 0: the filesystem's
+  int overprovision_percent = 100;  // of the capacity that may be promised, when sparse
+  bool operator==(const FileBackendOptions&) const = default;
+};
+
+class FileBackend final : public StorageBackend {
+ public:
+  FileBackend(sys::CommandRunner& commands, FileBackendOptions options)
+      : commands_(commands), root_(options.root), options_(std::move(options)) {}
+
+  // From now on these limits hold. The root does not change.
+  void SetLimits(const FileBackendOptions& options);
+
+  absl::StatusOr<PoolUsage> Usage() override;
+  absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
+                                      int64_t size_bytes) override;
+  absl::StatusOr<StoredVolume> Find(const std::string& id) override;
+  absl::StatusOr<std::vector<StoredVolume>> List() override;
+  absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
+                                    int64_t size_bytes) override;
+  absl::Status Refill(const std::string& id) override;
+  absl::Status Remove(const std::string& id) override;
+  absl::Status RemoveLeftovers() override;
+
+ private:
+  std::string VolumesDirectory() const;
+  std::string ImagePath(absl::string_view id) const;
+  // ResourceExhausted unless `more_bytes` can be allocated.
+  absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
+  absl::StatusOr<PoolUsage> UsageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
+  absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
+  absl::Status Build(const CallContext& context, const VolumeFacts& facts, int64_t size_bytes,
+                     const std::string& path);
+  absl::Status Format(const CallContext& context, const VolumeFacts& facts,
+                      const std::string& path);
+  absl::StatusOr<StoredVolume> Describe(const std::string& path);
+
+  sys::CommandRunner& commands_;
+  const std::string root_;
+  // Held while room is looked for and taken, which must be one step: otherwise two calls could be
+  // promised the same bytes, or one be refused because of bytes that another gave up. The system
+  // calls under it take milliseconds; formatting happens outside.
+  Mutex space_mu_;
+  FileBackendOptions options_ ABSL_GUARDED_BY(space_mu_);
+};
+
+}  // namespace ashlar::node_agent

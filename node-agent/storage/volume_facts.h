@@ -1,0 +1,53 @@
+// What describes a volume. The facts are kept on the medium, beside the volume's bytes. Values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "lib/base/json.h"
+
+namespace ashlar::node_agent {
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+enum class VolumeMode { kFilesystem, kBlock };
+
+struct VolumeFacts {
+  std::string id;
+  std::string pool;
+  std::string pool_uid;
+  VolumeMode mode = VolumeMode::kFilesystem;
+  std::string fs_type;  // ext4 or xfs; empty for block
+  bool operator==(const VolumeFacts&) const = default;
+};
+
+struct StoredVolume {
+  VolumeFacts facts;
+  int64_t size_bytes = 0;
+  std::string image_path;
+  int64_t extents = 0;  // 0: the filesystem does not tell
+  bool sparse = false;
+};
+
+absl::string_view ModeName(VolumeMode mode);  // "filesystem", "block"
+absl::StatusOr<VolumeMode> ModeFromName(absl::string_view name);
+
+Json FactsToJson(const VolumeFacts& facts);
+// InvalidArgument names what is missing.
+absl::StatusOr<VolumeFacts> FactsFromJson(const Json& json);
+
+// InvalidArgument unless `id` is a DNS-1123 subdomain of at most 253 bytes; `field` is named.
+absl::Status ValidateName(absl::string_view field, absl::string_view id);
+// InvalidArgument unless the pair of mode and filesystem type is one that we make.
+absl::Status ValidateFormat(VolumeMode mode, absl::string_view fs_type);
+// `size_bytes` rounded up to a multiple of 1 MiB. InvalidArgument if it is not positive, too large
+// to round, or below the least that the filesystem type can live in.
+absl::StatusOr<int64_t> RoundedSize(int64_t size_bytes, absl::string_view fs_type);
+
+// The name of a volume's or pool's files, without extension: `id`, or, where that would be too long
+// for a file name, its beginning and a hash. Never collides with an id that is short enough.
+std::string FileStem(absl::string_view id);
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,141 @@
+#include "node-agent/volume/inventory_feed.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "lib/base/log.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+bool FarApart(int64_t a, int64_t b, int64_t capacity) {
+  return std::llabs(a - b) > std::max(16 * kMiB, capacity / 100);
+}
+
+bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
+  return a.name != b.name || a.uid != b.uid || a.ready != b.ready || a.reason != b.reason ||
+         a.message != b.message || a.device != b.device || a.volumes != b.volumes ||
+         a.usage.allocated_bytes != b.usage.allocated_bytes ||
+         FarApart(a.usage.capacity_bytes, b.usage.capacity_bytes, a.usage.capacity_bytes) ||
+         FarApart(a.usage.allocatable_bytes, b.usage.allocatable_bytes, a.usage.capacity_bytes) ||
+         (a.usage.allocatable_bytes == 0) != (b.usage.allocatable_bytes == 0);
+}
+
+bool VolumeIsNews(const VolumeStatus& a, const VolumeStatus& b) {
+  return !(a.facts == b.facts) || a.size_bytes != b.size_bytes || a.staged != b.staged ||
+         a.publications != b.publications || a.healthy != b.healthy || a.message != b.message;
+}
+
+template <class Item, class Differs>
+bool AnyNews(const std::vector<Item>& a, const std::vector<Item>& b, Differs differs) {
+  if (a.size() != b.size()) return true;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (differs(a[i], b[i])) return true;
+  return false;
+}
+
+}  // namespace
+
+bool IsNews(const InventorySnapshot& before, const InventorySnapshot& after) {
+  return AnyNews(before.drives, after.drives,
+                 [](const DriveReport& a, const DriveReport& b) {
+                   return !(a.drive == b.drive) || a.pool != b.pool;
+                 }) ||
+         AnyNews(before.pools, after.pools, PoolIsNews) ||
+         AnyNews(before.volumes, after.volumes, VolumeIsNews);
+}
+
+void InventoryFeed::Start() {
+  LookAtDrives(CallContext{});
+  Publish();
+  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+}
+
+void InventoryFeed::Stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+}
+
+void InventoryFeed::Poke() {
+  MutexLock lock(mu_);
+  poked_ = true;
+  changed_.NotifyAll();
+}
+
+void InventoryFeed::Run(const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [this] { Poke(); });
+  CallContext context;
+  context.stop = stop;
+  absl::Time next_look = clock_.Now() + period_;
+  while (!stop.stop_requested()) {
+    {
+      MutexLock lock(mu_);
+      while (!poked_ && clock_.Now() < next_look) clock_.WaitUntil(changed_, mu_, next_look);
+      poked_ = false;
+    }
+    if (stop.stop_requested()) return;
+    if (clock_.Now() >= next_look) {
+      LookAtDrives(context.Until(clock_.Now() + absl::Minutes(10)));
+      next_look = clock_.Now() + period_;
+    }
+    Publish();
+  }
+}
+
+void InventoryFeed::LookAtDrives(const CallContext& context) {
+  if (pools_.RetryNotReady(context)) {
+    for (const std::string& pool : pools_.ReadyPools())
+      if (const absl::Status adopted = volumes_.Adopt(context, pool); !adopted.ok())
+        LogError("volumes of a pool were not adopted",
+                 {{"pool", pool}, {"error", adopted.ToString()}});
+  }
+  const absl::StatusOr<std::vector<Drive>> drives = scanner_.Scan(pools_.NamedPaths());
+  if (!drives.ok()) {
+    LogError("drives cannot be listed", {{"error", drives.status().ToString()}});
+    return;
+  }
+  drives_.clear();
+  for (const Drive& drive : *drives) drives_.push_back({drive, pools_.PoolOfDrive(drive)});
+}
+
+void InventoryFeed::Publish() {
+  auto fresh = std::make_shared<InventorySnapshot>();
+  fresh->drives = drives_;
+  fresh->pools = pools_.Statuses();
+  fresh->volumes = volumes_.List();
+  for (PoolStatus& pool : fresh->pools)
+    pool.volumes = static_cast<int>(
+        std::count_if(fresh->volumes.begin(), fresh->volumes.end(),
+                      [&](const VolumeStatus& volume) { return volume.facts.pool == pool.name; }));
+  MutexLock lock(mu_);
+  if (latest_ != nullptr && !IsNews(*latest_, *fresh)) return;
+  fresh->revision = latest_ == nullptr ? 1 : latest_->revision + 1;
+  latest_ = std::move(fresh);
+  changed_.NotifyAll();
+}
+
+std::shared_ptr<const InventorySnapshot> InventoryFeed::Latest() {
+  MutexLock lock(mu_);
+  return latest_;
+}
+
+absl::StatusOr<std::shared_ptr<const InventorySnapshot>> InventoryFeed::Await(
+    const CallContext& context, uint64_t revision, absl::Time until) {
+  const std::stop_callback wake(context.stop, [this] {
+    MutexLock lock(mu_);
+    changed_.NotifyAll();
+  });
+  MutexLock lock(mu_);
+  for (;;) {
+    if (context.stop.stop_requested()) return absl::CancelledError("the call was called off");
+    const absl::Time now = clock_.Now();
+    if (now >= context.deadline)
+      return absl::DeadlineExceededError("the call's deadline has passed");
+    if (latest_->revision != revision || now >= until) return latest_;
+    clock_.WaitUntil(changed_, mu_, std::min(until, context.deadline));
+  }
+}
+
+}  // namespace ashlar::node_agent

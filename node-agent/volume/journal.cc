@@ -1,0 +1,43 @@
+#include "node-agent/volume/journal.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+
+namespace ashlar::node_agent {
+
+std::string FileJournal::PathOf(const std::string& volume_id) const {
+  return absl::StrCat(directory_, "/", FileStem(volume_id), ".json");
+}
+
+absl::Status FileJournal::Save(const VolumeRecord& record) {
+  return sys::ReplaceFile(PathOf(record.facts.id), DumpJson(RecordToJson(record)),
+                          sys::Durability::kProcessCrash);
+}
+
+absl::Status FileJournal::Remove(const std::string& volume_id) {
+  return sys::RemoveFile(PathOf(volume_id), sys::Durability::kProcessCrash);
+}
+
+absl::StatusOr<std::vector<VolumeRecord>> FileJournal::Load() {
+  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(directory_, 0700));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(directory_));
+  std::vector<VolumeRecord> records;
+  for (const std::string& name : names) {
+    if (!absl::EndsWith(name, ".json")) continue;
+    const absl::StatusOr<std::string> text = sys::ReadFile(absl::StrCat(directory_, "/", name));
+    const absl::StatusOr<Json> json = text.ok() ? ParseJson(*text) : text.status();
+    absl::StatusOr<VolumeRecord> record = json.ok() ? RecordFromJson(*json) : json.status();
+    if (record.ok()) {
+      records.push_back(*std::move(record));
+    } else {
+      LogWarning("record of a volume that cannot be read",
+                 {{"file", name}, {"error", record.status().ToString()}});
+    }
+  }
+  return records;
+}
+
+}  // namespace ashlar::node_agent

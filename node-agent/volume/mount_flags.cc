@@ -1,0 +1,93 @@
+#include "node-agent/volume/mount_flags.h"
+
+#include <sys/mount.h>
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+const std::map<absl::string_view, unsigned long>& KernelFlags() {
+  static const auto* const flags = new std::map<absl::string_view, unsigned long>{
+      {"rw", 0},
+      {"defaults", 0},
+      {"ro", MS_RDONLY},
+      {"noatime", MS_NOATIME},
+      {"nodiratime", MS_NODIRATIME},
+      {"relatime", MS_RELATIME},
+      {"strictatime", MS_STRICTATIME},
+      {"lazytime", MS_LAZYTIME},
+      {"nosuid", MS_NOSUID},
+      {"nodev", MS_NODEV},
+      {"noexec", MS_NOEXEC},
+      {"sync", MS_SYNCHRONOUS},
+      {"dirsync", MS_DIRSYNC},
+  };
+  return *flags;
+}
+
+// Options of the filesystem, and what it is; "" for both.
+const std::map<absl::string_view, absl::string_view>& DataOptions() {
+  static const auto* const options = new std::map<absl::string_view, absl::string_view>{
+      {"nouuid", "xfs"},
+      {"inode64", "xfs"},
+      {"largeio", "xfs"},
+      {"swalloc", "xfs"},
+      {"data=ordered", "ext4"},
+      {"data=journal", "ext4"},
+      {"errors=remount-ro", "ext4"},
+      {"errors=continue", "ext4"},
+      {"delalloc", "ext4"},
+      {"nodelalloc", "ext4"},
+      {"dioread_nolock", "ext4"},
+      {"discard", ""},
+      {"nodiscard", ""},
+  };
+  return *options;
+}
+
+const std::map<absl::string_view, absl::string_view>& Refusals() {
+  static const auto* const refusals = new std::map<absl::string_view, absl::string_view>{
+      {"nobarrier", "it loses acknowledged writes in a power cut"},
+      {"barrier=0", "it loses acknowledged writes in a power cut"},
+      {"data=writeback", "it shows old bytes after a power cut"},
+      {"errors=panic", "a volume must not stop the node"},
+      {"norecovery", "it mounts an inconsistent filesystem"},
+      {"noload", "it mounts an inconsistent filesystem"},
+      {"bind", "mounts of other directories are not made"},
+      {"remount", "the mount is made afresh"},
+  };
+  return *refusals;
+}
+
+}  // namespace
+
+absl::StatusOr<sys::MountOptions> ParseMountFlags(const std::vector<std::string>& mount_flags,
+                                                  const std::string& fs_type) {
+  sys::MountOptions options;
+  for (const std::string& entry : mount_flags) {
+    for (const absl::string_view flag : absl::StrSplit(entry, ',')) {
+      if (const auto it = KernelFlags().find(flag); it != KernelFlags().end()) {
+        options.flags |= it->second;
+        continue;
+      }
+      const auto it = DataOptions().find(flag);
+      if (it != DataOptions().end() && (it->second.empty() || it->second == fs_type)) {
+        absl::StrAppend(&options.data, options.data.empty() ? "" : ",", flag);
+        continue;
+      }
+      const auto why = Refusals().find(flag);
+      return absl::InvalidArgumentError(
+          absl::StrCat("mount_flags has \"", flag, "\", which is not accepted for ", fs_type,
+                       why == Refusals().end() ? "" : ": ",
+                       why == Refusals().end() ? absl::string_view() : why->second));
+    }
+  }
+  return options;
+}
+
+}  // namespace ashlar::node_agent

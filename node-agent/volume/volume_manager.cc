@@ -1,0 +1,174 @@
+// Carving: volumes come to be, grow and go.
+#include "node-agent/volume/volume_manager.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+VolumeStatus StatusOf(const VolumeEntry& entry) {
+  VolumeStatus status;
+  status.facts = entry.record.facts;
+  status.staged = entry.record.attached();
+  status.publications = static_cast<int>(entry.record.publications.size());
+  if (!entry.stored) {
+    status.healthy = false;
+    status.message = "the pool is not ready or the image is gone";
+    return status;
+  }
+  status.size_bytes = entry.stored->size_bytes;
+  status.image_path = entry.stored->image_path;
+  status.extents = entry.stored->extents;
+  if (!sys::Exists(entry.stored->image_path)) {
+    status.healthy = false;
+    status.message = absl::StrCat(entry.stored->image_path, " is gone");
+  }
+  return status;
+}
+
+absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted,
+                             int64_t size_bytes) {
+  const VolumeFacts& has = entry.record.facts;
+  const auto differs = [&](absl::string_view field, absl::string_view is, absl::string_view want) {
+    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with ", field, " \"",
+                                                 is, "\", wanted is \"", want, "\""));
+  };
+  if (has.pool != wanted.pool) return differs("pool", has.pool, wanted.pool);
+  if (has.mode != wanted.mode) return differs("mode", ModeName(has.mode), ModeName(wanted.mode));
+  if (has.fs_type != wanted.fs_type) return differs("fs_type", has.fs_type, wanted.fs_type);
+  if (entry.stored->size_bytes < size_bytes)
+    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with size_bytes ",
+                                                 entry.stored->size_bytes, ", wanted is ",
+                                                 size_bytes, ": resize it"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<VolumeEntry> VolumeManager::Existing(const std::string& id) {
+  std::optional<VolumeEntry> entry = table_.Get(id);
+  if (!entry) return absl::NotFoundError(absl::StrCat("there is no volume ", id, " on this node"));
+  ASHLAR_RETURN_IF_ERROR(env_.pools.Backend(entry->record.facts.pool).status());
+  if (!entry->stored)
+    return absl::DataLossError(absl::StrCat("the image of volume ", id, " is gone"));
+  return *std::move(entry);
+}
+
+absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
+                                                   const EnsureVolumeArgs& args) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", args.id));
+  ASHLAR_RETURN_IF_ERROR(ValidateName("pool", args.pool));
+  ASHLAR_RETURN_IF_ERROR(ValidateFormat(args.mode, args.fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(args.size_bytes, args.fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(args.id));
+  VolumeFacts facts{args.id, args.pool, "", args.mode, args.fs_type};
+  if (table_.Get(args.id)) {
+    ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(args.id));
+    ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size));
+    return StatusOf(entry);
+  }
+  ASHLAR_ASSIGN_OR_RETURN(facts.pool_uid, env_.pools.Uid(args.pool));
+  return Carve(context, facts, size);
+}
+
+absl::StatusOr<VolumeStatus> VolumeManager::Carve(const CallContext& context,
+                                                  const VolumeFacts& facts, int64_t size_bytes) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(facts.pool));
+  VolumeEntry entry;
+  entry.record.facts = facts;
+  entry.record.phase = VolumePhase::kCarving;
+  ASHLAR_RETURN_IF_ERROR(env_.journal.Save(entry.record));
+  absl::StatusOr<StoredVolume> made = backend->Create(context, facts, size_bytes);
+  if (absl::IsAlreadyExists(made.status())) made = backend->Find(facts.id);
+  if (!made.ok()) {
+    ASHLAR_RETURN_IF_ERROR(table_.Erase(facts.id));
+    return made.status();
+  }
+  entry.record.facts = made->facts;
+  entry.record.phase = VolumePhase::kCarved;
+  entry.stored = *std::move(made);
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size_bytes));
+  LogInfo("volume carved", {{"volume", facts.id},
+                            {"pool", facts.pool},
+                            {"bytes", entry.stored->size_bytes},
+                            {"extents", entry.stored->extents},
+                            {"request", context.request_id}});
+  return StatusOf(entry);
+}
+
+absl::StatusOr<VolumeStatus> VolumeManager::Resize(const CallContext& context,
+                                                   const std::string& id, int64_t size_bytes) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  ASHLAR_ASSIGN_OR_RETURN(VolumeEntry entry, Existing(id));
+  ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(size_bytes, ""));
+  if (size <= entry.stored->size_bytes) return StatusOf(entry);
+  const VolumePhase before = entry.record.phase;
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(entry.record.facts.pool));
+  entry.record.phase = VolumePhase::kExpanding;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  const absl::StatusOr<StoredVolume> grown = backend->Grow(context, id, size);
+  if (grown.ok()) entry.stored = *grown;
+  absl::Status status = grown.status();
+  if (status.ok() && entry.record.attached())
+    status = env_.loops.UpdateCapacity(entry.record.device);
+  entry.record.phase = before;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  ASHLAR_RETURN_IF_ERROR(status);
+  LogInfo("volume resized", {{"volume", id}, {"bytes", size}, {"request", context.request_id}});
+  return StatusOf(entry);
+}
+
+absl::Status VolumeManager::Remove(const CallContext& context, const std::string& id) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  std::optional<VolumeEntry> entry = table_.Get(id);
+  if (!entry) return absl::OkStatus();
+  if (entry->record.attached())
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", id, " is staged at ", entry->record.staging_path));
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(entry->record.facts.pool));
+  entry->record.phase = VolumePhase::kRemoving;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
+  if (entry->stored) ASHLAR_RETURN_IF_ERROR(DetachAll(*entry->stored));
+  ASHLAR_RETURN_IF_ERROR(backend->Remove(id));
+  ASHLAR_RETURN_IF_ERROR(table_.Erase(id));
+  LogInfo("volume removed", {{"volume", id}, {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+std::vector<VolumeStatus> VolumeManager::List() {
+  std::vector<VolumeStatus> statuses;
+  for (const VolumeEntry& entry : table_.All()) statuses.push_back(StatusOf(entry));
+  return statuses;
+}
+
+absl::StatusOr<sys::FileIdentity> VolumeManager::BackingOf(const StoredVolume& stored) {
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(stored.image_path));
+  return stat.identity;
+}
+
+absl::Status VolumeManager::DetachAll(const StoredVolume& stored) {
+  const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
+  if (absl::IsNotFound(backing.status())) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(backing.status());
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::LoopDevice> loops, env_.loops.List());
+  for (const sys::LoopDevice& loop : loops) {
+    if (loop.backing != *backing) continue;
+    if (!absl::StartsWith(loop.label, kLoopLabelPrefix))
+      return absl::FailedPreconditionError(absl::StrCat(
+          stored.image_path, " is attached to ", loop.path, ", which this agent did not make"));
+    ASHLAR_RETURN_IF_ERROR(env_.loops.Detach(loop.path, *backing));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::node_agent

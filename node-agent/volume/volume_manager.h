@@ -1,0 +1,149 @@
+// VolumeManager: the life of the volumes of one node. Every call may be repeated, also after the
+// process was killed in the middle of it. Thread-safe; a second call on a volume that one is
+// working on is Aborted.
+//
+//               Ensure                 Stage                     Publish
+//   (nothing) ──carving──► carved ──staging──► staged ──publishing──► staged + publication
+//       ▲                  │  ▲ ▲               │ │ ▲                       │
+//       └─────removing─────┘  │ └──unstaging────┘ │ └──────unpublishing─────┘
+//             Remove          └────expanding──────┘ (Resize: from and to carved or staged)
+//
+// A word on an arrow is the phase that the journal holds while that step is under way. After a
+// crash the new process finishes removing, unstaging, unpublishing and expanding, and undoes
+// staging and publishing; carving is finished if the image is complete and was never begun if not.
+// What is staged stays untouched. After a reboot nothing is mounted, so every record becomes carved
+// if its image is there, and goes if it is not.
+//
+// Facts come from: the medium (which volumes exist, their size), the kernel (loop devices by the
+// identity of their image, mounts), the journal (which step was under way, what was asked for).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/call_context.h"
+#include "lib/system/command_runner.h"
+#include "lib/system/loop_devices.h"
+#include "lib/system/mount_table.h"
+#include "node-agent/inventory/drive_scanner.h"
+#include "node-agent/pool/pool_source.h"
+#include "node-agent/volume/path_policy.h"
+#include "node-agent/volume/volume_table.h"
+
+namespace ashlar::node_agent {
+
+struct VolumeStatus {
+  VolumeFacts facts;
+  int64_t size_bytes = 0;
+  std::string image_path;
+  int64_t extents = 0;
+  bool staged = false;
+  int publications = 0;
+  bool healthy = true;
+  std::string message;  // why it is not healthy
+};
+
+struct EnsureVolumeArgs {
+  std::string id, pool;
+  int64_t size_bytes = 0;
+  VolumeMode mode = VolumeMode::kFilesystem;
+  std::string fs_type;
+};
+struct StageArgs {
+  std::string id, staging_path;
+  VolumeMode mode = VolumeMode::kFilesystem;
+  std::string fs_type;  // empty: whatever the volume has
+  std::vector<std::string> mount_flags;
+};
+struct PublishArgs {
+  std::string id, staging_path, target_path;
+  VolumeMode mode = VolumeMode::kFilesystem;
+  bool read_only = false;
+  std::vector<std::string> mount_flags;
+  bool single_writer = false;
+};
+struct VolumeStats {
+  VolumeMode mode = VolumeMode::kFilesystem;
+  int64_t total_bytes = 0, available_bytes = 0, used_bytes = 0;
+  int64_t total_inodes = 0, available_inodes = 0, used_inodes = 0;  // 0 for block
+  std::string abnormal;  // why the volume is not as it should be; empty: it is
+};
+
+// What the manager works with; all must outlive it.
+struct VolumeEnvironment {
+  PoolSource& pools;
+  Journal& journal;
+  sys::CommandRunner& commands;
+  sys::MountTable& mounts;
+  sys::LoopDevices& loops;
+};
+
+class VolumeManager {
+ public:
+  VolumeManager(VolumeEnvironment environment, PathPolicy paths, std::string boot_id)
+      : env_(environment), paths_(std::move(paths)), table_(env_.journal, std::move(boot_id)) {}
+
+  // Brings records, medium, loop devices and mounts together. Called once, before anything else,
+  // when the pools are loaded.
+  absl::Status Recover(const CallContext& context);
+  // The same for the volumes of a pool that has become ready since.
+  absl::Status Adopt(const CallContext& context, const std::string& pool);
+
+  // Codes and meaning of all that follows: proto/ashlar/agent/v1.
+  absl::StatusOr<VolumeStatus> Ensure(const CallContext& context, const EnsureVolumeArgs& args);
+  absl::StatusOr<VolumeStatus> Resize(const CallContext& context, const std::string& id,
+                                      int64_t size_bytes);
+  absl::Status Remove(const CallContext& context, const std::string& id);
+  std::vector<VolumeStatus> List();
+
+  absl::Status Stage(const CallContext& context, const StageArgs& args);
+  absl::Status Unstage(const CallContext& context, const std::string& id,
+                       const std::string& staging_path);
+  absl::Status Publish(const CallContext& context, const PublishArgs& args);
+  absl::Status Unpublish(const CallContext& context, const std::string& id,
+                         const std::string& target_path);
+  // The size of the volume after growing its filesystem.
+  absl::StatusOr<int64_t> Expand(const CallContext& context, const std::string& id,
+                                 const std::string& volume_path, int64_t size_bytes);
+  absl::StatusOr<VolumeStats> Stats(const std::string& id, const std::string& volume_path);
+
+ private:
+  // NotFound, or FailedPrecondition while the medium cannot be reached.
+  absl::StatusOr<VolumeEntry> Existing(const std::string& id);
+  absl::StatusOr<VolumeStatus> Carve(const CallContext& context, const VolumeFacts& facts,
+                                     int64_t size_bytes);
+
+  absl::StatusOr<std::string> Attach(const CallContext& context, VolumeEntry& entry);
+  absl::Status MountStaged(const CallContext& context, VolumeEntry& entry,
+                           const sys::MountOptions& options);
+  absl::Status CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
+                               bool& must_grow);
+  absl::Status GrowFilesystem(const CallContext& context, const VolumeEntry& entry);
+  // Takes away every mount and the loop device of a staged volume and makes it carved.
+  absl::Status TearDown(VolumeEntry& entry);
+  absl::Status DetachAll(const StoredVolume& stored);
+  absl::Status CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
+                           const std::string& target, bool& done);
+  // Whether the mount shows the loop device or the filesystem on it.
+  static bool Shows(const sys::MountEntry& mount, const sys::LoopDevice& device);
+  absl::StatusOr<bool> IsStaged(const VolumeEntry& entry);
+
+  struct KernelState {
+    std::vector<sys::MountEntry> mounts;
+    std::vector<sys::LoopDevice> loops;
+  };
+  absl::StatusOr<KernelState> ReadKernelState();
+  absl::Status Settle(VolumeEntry entry, const KernelState& kernel);
+  absl::Status SettleMissing(const VolumeEntry& entry);
+  absl::Status SettleAttached(VolumeEntry entry, const KernelState& kernel,
+                              const sys::LoopDevice& device);
+  VolumeEntry Reconstruct(const StoredVolume& stored, const KernelState& kernel);
+  absl::StatusOr<sys::FileIdentity> BackingOf(const StoredVolume& stored);
+
+  VolumeEnvironment env_;
+  const PathPolicy paths_;
+  VolumeTable table_;
+};
+
+}  // namespace ashlar::node_agent

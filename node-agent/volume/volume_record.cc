@@ -1,0 +1,61 @@
+#include "node-agent/volume/volume_record.h"
+
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+constexpr std::array<absl::string_view, 9> kPhaseNames = {"carving",      "carved",    "expanding",
+                                                          "staging",      "staged",    "publishing",
+                                                          "unpublishing", "unstaging", "removing"};
+
+}  // namespace
+
+absl::string_view PhaseName(VolumePhase phase) { return kPhaseNames[static_cast<size_t>(phase)]; }
+
+Json RecordToJson(const VolumeRecord& record) {
+  Json publications = Json::object();
+  for (const auto& [target, publication] : record.publications)
+    publications[target] = {{"readOnly", publication.read_only}};
+  return Json{{"facts", FactsToJson(record.facts)},
+              {"phase", std::string(PhaseName(record.phase))},
+              {"bootId", record.boot_id},
+              {"stagingPath", record.staging_path},
+              {"mountFlags", record.mount_flags},
+              {"device", record.device},
+              {"publications", publications},
+              {"targetPath", record.target_path},
+              {"singleWriter", record.single_writer}};
+}
+
+absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
+  VolumeRecord record;
+  const Json* facts = FindJson(json, {"facts"});
+  if (facts == nullptr) return absl::InvalidArgumentError("the record has no facts");
+  ASHLAR_ASSIGN_OR_RETURN(record.facts, FactsFromJson(*facts));
+  const std::string phase = JsonString(json, {"phase"});
+  size_t index = 0;
+  while (index < kPhaseNames.size() && kPhaseNames[index] != phase) ++index;
+  if (index == kPhaseNames.size())
+    return absl::InvalidArgumentError(absl::StrCat("phase \"", phase, "\" is unknown"));
+  record.phase = static_cast<VolumePhase>(index);
+  record.boot_id = JsonString(json, {"bootId"});
+  record.staging_path = JsonString(json, {"stagingPath"});
+  record.device = JsonString(json, {"device"});
+  record.target_path = JsonString(json, {"targetPath"});
+  if (const Json* flags = FindJson(json, {"mountFlags"}); flags != nullptr && flags->is_array())
+    for (const Json& flag : *flags)
+      if (flag.is_string()) record.mount_flags.push_back(flag.get<std::string>());
+  if (const Json* all = FindJson(json, {"publications"}); all != nullptr && all->is_object())
+    for (const auto& [target, one] : all->items())
+      record.publications[target].read_only = one.value("readOnly", false);
+  if (const Json* single = FindJson(json, {"singleWriter"});
+      single != nullptr && single->is_boolean())
+    record.single_writer = single->get<bool>();
+  return record;
+}
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,51 @@
+// VolumeRecord: what the journal keeps of a volume. A value.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/json.h"
+#include "node-agent/storage/volume_facts.h"
+
+namespace ashlar::node_agent {
+
+// See the diagram in volume_manager.h.
+enum class VolumePhase {
+  kCarving,
+  kCarved,
+  kExpanding,
+  kStaging,
+  kStaged,
+  kPublishing,
+  kUnpublishing,
+  kUnstaging,
+  kRemoving,
+};
+
+struct Publication {
+  bool read_only = false;
+  bool operator==(const Publication&) const = default;
+};
+
+struct VolumeRecord {
+  VolumeFacts facts;
+  VolumePhase phase = VolumePhase::kCarved;
+  std::string boot_id;       // of the boot in which it was staged
+  std::string staging_path;  // while staged, staging or unstaging
+  std::vector<std::string> mount_flags;
+  std::string device;                               // loop device while staged
+  std::map<std::string, Publication> publications;  // by target path
+  std::string target_path;                          // that is being published or unpublished
+  bool single_writer = false;
+
+  bool attached() const { return !device.empty(); }
+};
+
+absl::string_view PhaseName(VolumePhase phase);
+Json RecordToJson(const VolumeRecord& record);
+// InvalidArgument names what is missing or unknown.
+absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json);
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,151 @@
+// Recovery: what a new process makes of records, medium, loop devices and mounts.
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+#include "node-agent/volume/volume_manager.h"
+
+namespace ashlar::node_agent {
+
+absl::StatusOr<VolumeManager::KernelState> VolumeManager::ReadKernelState() {
+  KernelState state;
+  ASHLAR_ASSIGN_OR_RETURN(state.mounts, env_.mounts.List());
+  ASHLAR_ASSIGN_OR_RETURN(state.loops, env_.loops.List());
+  return state;
+}
+
+absl::Status VolumeManager::Recover(const CallContext& context) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<VolumeRecord> records, env_.journal.Load());
+  for (const VolumeRecord& record : records) table_.Insert({record, std::nullopt});
+  for (const std::string& pool : env_.pools.ReadyPools())
+    ASHLAR_RETURN_IF_ERROR(Adopt(context, pool));
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::Adopt(const CallContext&, const std::string& pool) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend, env_.pools.Backend(pool));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> on_medium, backend->List());
+  ASHLAR_ASSIGN_OR_RETURN(const KernelState kernel, ReadKernelState());
+  std::set<std::string> present;
+  for (const StoredVolume& stored : on_medium) {
+    const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(stored.facts.id);
+    if (!claim.ok()) continue;  // a call has it, so it is known
+    present.insert(stored.facts.id);
+    std::optional<VolumeEntry> known = table_.Get(stored.facts.id);
+    if (known && known->stored) continue;
+    if (known && known->record.facts.pool != pool) {
+      LogError("two pools have a volume of the same name",
+               {{"volume", stored.facts.id}, {"pool", pool}});
+      continue;
+    }
+    VolumeEntry entry = known ? *std::move(known) : Reconstruct(stored, kernel);
+    entry.record.facts = stored.facts;
+    entry.stored = stored;
+    ASHLAR_RETURN_IF_ERROR(Settle(std::move(entry), kernel));
+  }
+  for (const VolumeEntry& entry : table_.All())
+    if (entry.record.facts.pool == pool && !entry.stored &&
+        present.count(entry.record.facts.id) == 0)
+      ASHLAR_RETURN_IF_ERROR(SettleMissing(entry));
+  return absl::OkStatus();
+}
+
+// The image is not on the medium.
+absl::Status VolumeManager::SettleMissing(const VolumeEntry& entry) {
+  const std::string& id = entry.record.facts.id;
+  const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
+  if (!claim.ok()) return absl::OkStatus();
+  const bool never_was_or_went = entry.record.phase == VolumePhase::kCarving ||
+                                 entry.record.phase == VolumePhase::kRemoving ||
+                                 entry.record.boot_id != table_.boot_id();
+  if (never_was_or_went) return table_.Erase(id);
+  LogError("the image of a volume is gone", {{"volume", id}, {"pool", entry.record.facts.pool}});
+  return absl::OkStatus();
+}
+
+// There is no record: the state directory was lost. Mounts that live must not be disturbed.
+VolumeEntry VolumeManager::Reconstruct(const StoredVolume& stored, const KernelState& kernel) {
+  VolumeEntry entry;
+  entry.record.facts = stored.facts;
+  entry.record.boot_id = table_.boot_id();
+  const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
+  if (!backing.ok()) return entry;
+  const std::optional<sys::LoopDevice> device = sys::FindByBacking(kernel.loops, *backing);
+  if (!device) return entry;
+  for (const sys::MountEntry& mount : kernel.mounts) {
+    if (!Shows(mount, *device)) continue;
+    entry.record.phase = VolumePhase::kStaged;
+    entry.record.device = device->path;
+    // The filesystem is mounted at the staging path before anything else is bound to it.
+    if (entry.record.staging_path.empty() && stored.facts.mode == VolumeMode::kFilesystem)
+      entry.record.staging_path = mount.mount_point;
+    else
+      entry.record.publications[mount.mount_point].read_only = mount.read_only();
+  }
+  return entry;
+}
+
+absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel) {
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(*entry.stored));
+  const std::optional<sys::LoopDevice> device = sys::FindByBacking(kernel.loops, backing);
+  if (device) return SettleAttached(std::move(entry), kernel, *device);
+  if (entry.record.phase == VolumePhase::kRemoving) {
+    ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                            env_.pools.Backend(entry.record.facts.pool));
+    ASHLAR_RETURN_IF_ERROR(backend->Remove(entry.record.facts.id));
+    return table_.Erase(entry.record.facts.id);
+  }
+  entry.record.device.clear();
+  // Nothing is mounted; targets that a crash left empty go too.
+  if (!entry.record.target_path.empty() && entry.record.boot_id == table_.boot_id())
+    (void)env_.mounts.RemoveTarget(entry.record.target_path);
+  return TearDown(entry);
+}
+
+// A loop device over the image lives: it is adopted where it was staged, and taken away where the
+// step that made it never finished.
+absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState& kernel,
+                                           const sys::LoopDevice& device) {
+  VolumeRecord& record = entry.record;
+  record.device = device.path;
+  const auto shown_at = [&](const std::string& path) {
+    const sys::MountEntry* mount = sys::FindMount(kernel.mounts, path);
+    return mount != nullptr && Shows(*mount, device);
+  };
+  if (record.phase == VolumePhase::kPublishing || record.phase == VolumePhase::kUnpublishing) {
+    if (shown_at(record.target_path))
+      ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.target_path));
+    ASHLAR_RETURN_IF_ERROR(env_.mounts.RemoveTarget(record.target_path));
+    record.publications.erase(record.target_path);
+    record.target_path.clear();
+    record.phase = VolumePhase::kStaged;
+  }
+  std::erase_if(record.publications, [&](const auto& item) { return !shown_at(item.first); });
+  const bool staged = record.facts.mode == VolumeMode::kBlock ? !record.staging_path.empty()
+                                                              : shown_at(record.staging_path);
+  const bool was_staged =
+      record.phase == VolumePhase::kStaged || record.phase == VolumePhase::kExpanding;
+  if ((was_staged && staged) || !record.publications.empty()) {
+    record.phase = VolumePhase::kStaged;
+    if (const absl::Status grown = env_.loops.UpdateCapacity(device.path); !grown.ok())
+      LogWarning("loop device not updated", {{"device", device.path}, {"error", grown.ToString()}});
+    return table_.Put(entry);
+  }
+  const bool removing = record.phase == VolumePhase::kRemoving;
+  if (const absl::Status down = TearDown(entry); !down.ok()) {
+    // Somebody uses it; it stays staged in the record, so that it can be unstaged later.
+    LogWarning("leftover of a crash is in use",
+               {{"volume", record.facts.id}, {"error", down.ToString()}});
+    return table_.Put(entry);
+  }
+  if (!removing) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(record.facts.pool));
+  ASHLAR_RETURN_IF_ERROR(backend->Remove(record.facts.id));
+  return table_.Erase(record.facts.id);
+}
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,321 @@
+// Staging: volumes are attached, mounted and shown to pods.
+#include <sys/mount.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+#include "node-agent/volume/mount_flags.h"
+#include "node-agent/volume/superblock.h"
+#include "node-agent/volume/volume_manager.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+// Flags that the kernel keeps for each mount; the others belong to the filesystem.
+constexpr unsigned long kPerMountFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME |
+                                         MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
+
+absl::Status CheckMode(const VolumeEntry& entry, VolumeMode wanted) {
+  if (entry.record.facts.mode == wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("mode is ", ModeName(wanted), ": volume ",
+                                                 entry.record.facts.id, " is of mode ",
+                                                 ModeName(entry.record.facts.mode)));
+}
+
+bool KnowsPath(const VolumeEntry& entry, const std::string& path) {
+  return entry.record.staging_path == path || entry.record.publications.count(path) > 0;
+}
+
+}  // namespace
+
+bool VolumeManager::Shows(const sys::MountEntry& mount, const sys::LoopDevice& device) {
+  if (mount.major == device.major && mount.minor == device.minor) return true;
+  const std::string node = device.path.substr(device.path.rfind('/'));  // "/loop3" in devtmpfs
+  return mount.root == node && (mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs");
+}
+
+absl::StatusOr<bool> VolumeManager::IsStaged(const VolumeEntry& entry) {
+  if (!entry.record.attached() || !entry.stored) return false;
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(*entry.stored));
+  const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(entry.record.device);
+  if (!device.ok() || device->backing != backing) return false;
+  if (entry.record.facts.mode == VolumeMode::kBlock) return true;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+  const sys::MountEntry* mount = sys::FindMount(mounts, entry.record.staging_path);
+  return mount != nullptr && Shows(*mount, *device);
+}
+
+absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& args) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", args.id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string path,
+                          paths_.Resolve("staging_path", args.staging_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(args.id));
+  ASHLAR_ASSIGN_OR_RETURN(VolumeEntry entry, Existing(args.id));
+  ASHLAR_RETURN_IF_ERROR(CheckMode(entry, args.mode));
+  const VolumeFacts& facts = entry.record.facts;
+  if (!args.fs_type.empty() && args.fs_type != facts.fs_type)
+    return absl::InvalidArgumentError(absl::StrCat("fs_type is \"", args.fs_type, "\": volume ",
+                                                   args.id, " has \"", facts.fs_type, "\""));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::MountOptions options,
+                          ParseMountFlags(args.mount_flags, facts.fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(entry));
+  if (staged && entry.record.staging_path != path)
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", args.id, " is staged at ", entry.record.staging_path));
+  if (staged && entry.record.mount_flags != args.mount_flags)
+    return absl::AlreadyExistsError(
+        absl::StrCat("volume ", args.id, " is staged at ", path, " with other mount_flags"));
+  if (staged) return absl::OkStatus();
+  entry.record.phase = VolumePhase::kStaging;
+  entry.record.staging_path = path;
+  entry.record.mount_flags = args.mount_flags;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  if (const absl::Status mounted = MountStaged(context, entry, options); !mounted.ok()) {
+    if (const absl::Status undone = TearDown(entry); !undone.ok())
+      LogError("undo of staging failed", {{"volume", args.id}, {"error", undone.ToString()}});
+    return mounted;
+  }
+  LogInfo("volume staged", {{"volume", args.id},
+                            {"device", entry.record.device},
+                            {"path", path},
+                            {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry& entry,
+                                        const sys::MountOptions& options) {
+  const VolumeFacts& facts = entry.record.facts;
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(facts.pool));
+  ASHLAR_RETURN_IF_ERROR(backend->Refill(facts.id));
+  ASHLAR_RETURN_IF_ERROR(DetachAll(*entry.stored));  // two devices over one image would corrupt it
+  sys::LoopOptions loop;
+  loop.label = absl::StrCat(kLoopLabelPrefix, facts.id).substr(0, 63);
+  loop.auto_clear = facts.mode == VolumeMode::kFilesystem;
+  loop.discard = entry.stored->sparse;
+  ASHLAR_ASSIGN_OR_RETURN(const sys::HeldLoopDevice held,
+                          env_.loops.Attach(context, entry.stored->image_path, loop));
+  entry.record.device = held.device.path;
+  if (facts.mode == VolumeMode::kFilesystem) {
+    bool must_grow = false;
+    ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
+    ASHLAR_RETURN_IF_ERROR(env_.mounts.MountDevice(
+        context, entry.record.device, entry.record.staging_path, facts.fs_type, options));
+    if (must_grow) ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
+  }
+  entry.record.phase = VolumePhase::kStaged;
+  return table_.Put(entry);
+}
+
+absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
+                                            bool& must_grow) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string head,
+                          sys::ReadHead(entry.record.device, kSuperblockBytes));
+  ASHLAR_ASSIGN_OR_RETURN(const SuperblockState state,
+                          ParseSuperblock(entry.record.facts.fs_type, head));
+  must_grow = entry.stored->size_bytes - state.size_bytes >= kMiB;
+  if (!state.needs_check) return absl::OkStatus();
+  // e2fsck(8): 0 clean, 1 corrected, 2 corrected and to be mounted afresh; others are failures.
+  const std::vector<std::string> argv = {"e2fsck", "-p", entry.record.device};
+  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, env_.commands.Run(context, argv));
+  LogInfo("filesystem checked", {{"volume", entry.record.facts.id},
+                                 {"exit_code", result.exit_code},
+                                 {"request", context.request_id}});
+  return result.exit_code <= 2 ? absl::OkStatus() : sys::ExpectSuccess(argv, result);
+}
+
+absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
+  VolumeRecord& record = entry.record;
+  if (!record.staging_path.empty() && entry.stored) {
+    ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+    const sys::MountEntry* mount = sys::FindMount(mounts, record.staging_path);
+    const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(record.device);
+    if (mount != nullptr && device.ok() && Shows(*mount, *device))
+      ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
+  }
+  if (entry.stored) ASHLAR_RETURN_IF_ERROR(DetachAll(*entry.stored));
+  record.phase = VolumePhase::kCarved;
+  record.device.clear();
+  record.staging_path.clear();
+  record.mount_flags.clear();
+  record.publications.clear();
+  record.target_path.clear();
+  record.single_writer = false;
+  return table_.Put(entry);
+}
+
+absl::Status VolumeManager::Unstage(const CallContext& context, const std::string& id,
+                                    const std::string& staging_path) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string path, paths_.Resolve("staging_path", staging_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  std::optional<VolumeEntry> entry = table_.Get(id);
+  if (!entry || entry->record.staging_path != path) return absl::OkStatus();
+  if (!entry->record.publications.empty())
+    return absl::FailedPreconditionError(absl::StrCat("volume ", id, " is published at ",
+                                                      entry->record.publications.begin()->first));
+  entry->record.phase = VolumePhase::kUnstaging;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
+  ASHLAR_RETURN_IF_ERROR(TearDown(*entry));
+  LogInfo("volume unstaged", {{"volume", id}, {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+// `done`: the volume is published there already.
+absl::Status VolumeManager::CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
+                                        const std::string& target, bool& done) {
+  const auto& publications = entry.record.publications;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+  const sys::MountEntry* mount = sys::FindMount(mounts, target);
+  if (const auto it = publications.find(target); it != publications.end() && mount != nullptr) {
+    if (it->second.read_only != args.read_only)
+      return absl::AlreadyExistsError(
+          absl::StrCat("volume ", args.id, " is published at ", target,
+                       it->second.read_only ? " read-only" : " for writing"));
+    done = true;
+    return absl::OkStatus();
+  }
+  if (mount != nullptr)
+    return absl::FailedPreconditionError(
+        absl::StrCat("target_path ", target, " is the mount point of ", mount->source));
+  const size_t others = publications.size() - publications.count(target);
+  if (others > 0 && (args.single_writer || entry.record.single_writer))
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", args.id, " has a single writer, at ", publications.begin()->first));
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::Publish(const CallContext& context, const PublishArgs& args) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", args.id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string staging,
+                          paths_.Resolve("staging_path", args.staging_path));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string target,
+                          paths_.Resolve("target_path", args.target_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(args.id));
+  ASHLAR_ASSIGN_OR_RETURN(VolumeEntry entry, Existing(args.id));
+  ASHLAR_RETURN_IF_ERROR(CheckMode(entry, args.mode));
+  const std::string& fs_type = entry.record.facts.fs_type;
+  ASHLAR_ASSIGN_OR_RETURN(const sys::MountOptions own, ParseMountFlags(args.mount_flags, fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(entry));
+  if (!staged || entry.record.staging_path != staging)
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", args.id, " is not staged at ", staging));
+  bool done = false;
+  ASHLAR_RETURN_IF_ERROR(CheckTarget(args, entry, target, done));
+  if (done) return absl::OkStatus();
+  entry.record.phase = VolumePhase::kPublishing;
+  entry.record.target_path = target;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  // A changed bind mount loses the flags that are not named again.
+  const unsigned long inherited = ParseMountFlags(entry.record.mount_flags, fs_type)->flags;
+  unsigned long flags = own.flags & kPerMountFlags;
+  if (args.read_only) flags |= MS_RDONLY;
+  if (flags != 0) flags |= inherited & kPerMountFlags;
+  const bool block = entry.record.facts.mode == VolumeMode::kBlock;
+  const absl::Status bound = env_.mounts.Bind(block ? entry.record.device : staging, target, flags);
+  entry.record.phase = VolumePhase::kStaged;
+  entry.record.target_path.clear();
+  if (bound.ok()) {
+    entry.record.publications[target].read_only = args.read_only;
+    entry.record.single_writer = entry.record.single_writer || args.single_writer;
+  }
+  ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
+  ASHLAR_RETURN_IF_ERROR(bound);
+  LogInfo("volume published",
+          {{"volume", args.id}, {"path", target}, {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::Unpublish(const CallContext& context, const std::string& id,
+                                      const std::string& target_path) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string target, paths_.Resolve("target_path", target_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  std::optional<VolumeEntry> entry = table_.Get(id);
+  if (!entry) return absl::OkStatus();
+  if (entry->record.publications.count(target) == 0) {
+    // What is mounted there is not ours; an empty mount point may be left of an earlier call.
+    ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+    return sys::FindMount(mounts, target) == nullptr ? env_.mounts.RemoveTarget(target)
+                                                     : absl::OkStatus();
+  }
+  entry->record.phase = VolumePhase::kUnpublishing;
+  entry->record.target_path = target;
+  ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
+  absl::Status gone = env_.mounts.Unmount(target);
+  if (gone.ok()) gone = env_.mounts.RemoveTarget(target);
+  if (gone.ok()) entry->record.publications.erase(target);
+  if (entry->record.publications.empty()) entry->record.single_writer = false;
+  entry->record.phase = VolumePhase::kStaged;
+  entry->record.target_path.clear();
+  ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
+  ASHLAR_RETURN_IF_ERROR(gone);
+  LogInfo("volume unpublished",
+          {{"volume", id}, {"path", target}, {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::GrowFilesystem(const CallContext& context, const VolumeEntry& entry) {
+  const VolumeFacts& facts = entry.record.facts;
+  if (facts.fs_type == "xfs")
+    return sys::RunChecked(env_.commands, context, {"xfs_growfs", entry.record.staging_path});
+  return sys::RunChecked(env_.commands, context, {"resize2fs", entry.record.device});
+}
+
+absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const std::string& id,
+                                              const std::string& volume_path, int64_t size_bytes) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string path, paths_.Resolve("volume_path", volume_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
+  if (!KnowsPath(entry, path))
+    return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
+  if (size_bytes > entry.stored->size_bytes)
+    return absl::FailedPreconditionError(absl::StrCat("size_bytes is ", size_bytes, ": volume ", id,
+                                                      " has ", entry.stored->size_bytes,
+                                                      " and must be resized first"));
+  ASHLAR_RETURN_IF_ERROR(env_.loops.UpdateCapacity(entry.record.device));
+  if (entry.record.facts.mode == VolumeMode::kBlock) return entry.stored->size_bytes;
+  ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
+  // The kernel zeroes new inode tables by punching them out of the image.
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(entry.record.facts.pool));
+  ASHLAR_RETURN_IF_ERROR(backend->Refill(id));
+  LogInfo("filesystem grown",
+          {{"volume", id}, {"bytes", entry.stored->size_bytes}, {"request", context.request_id}});
+  return entry.stored->size_bytes;
+}
+
+absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
+                                                 const std::string& volume_path) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string path, paths_.Resolve("volume_path", volume_path));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
+  if (!KnowsPath(entry, path))
+    return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
+  VolumeStats stats;
+  stats.mode = entry.record.facts.mode;
+  if (stats.mode == VolumeMode::kBlock) {
+    stats.total_bytes = entry.stored->size_bytes;
+    return stats;
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+  const sys::MountEntry* mount = sys::FindMount(mounts, path);
+  if (mount == nullptr)
+    return absl::NotFoundError(absl::StrCat("nothing is mounted at volume_path ", path));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(path));
+  stats.total_bytes = fs.total_bytes;
+  stats.available_bytes = fs.available_bytes;
+  stats.used_bytes = fs.total_bytes - fs.free_bytes;
+  stats.total_inodes = fs.total_inodes;
+  stats.available_inodes = fs.free_inodes;
+  stats.used_inodes = fs.total_inodes - fs.free_inodes;
+  const std::string super = absl::StrCat(mount->super_options, ",");
+  if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,"))
+    stats.abnormal = "the filesystem has become read-only after an error";
+  return stats;
+}
+
+}  // namespace ashlar::node_agent
