@@ -18,9 +18,11 @@ endif()
 # Warnings are errors in our own code. Generated code and Debian's headers are "system" to the compiler.
 add_library(ashlar_warnings INTERFACE)
 target_compile_options(ashlar_warnings INTERFACE
-  -Wall -Wextra -Werror -Wno-missing-field-initializers -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Wshadow=local)
+  -Wall -Wextra -Werror -Wno-missing-field-initializers -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(ashlar_warnings INTERFACE -Wthread-safety)
+else()
+  target_compile_options(ashlar_warnings INTERFACE -Wshadow=local)
 endif()
 
 find_program(CCACHE ccache)

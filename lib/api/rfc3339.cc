@@ -6,6 +6,10 @@
 namespace ashlar::api {
 namespace {
 
+// The years 0000 to 9999 in UTC.
+const absl::Time kFirst = absl::FromCivil(absl::CivilYear(0), absl::UTCTimeZone());
+const absl::Time kEnd = absl::FromCivil(absl::CivilYear(10000), absl::UTCTimeZone());
+
 // The shape dddd-dd-ddTdd:dd:dd, which absl::ParseTime alone would read more generously.
 bool HasShape(absl::string_view text) {
   constexpr absl::string_view kShape = "0000-00-00T00:00:00";
@@ -24,8 +28,10 @@ bool HasShape(absl::string_view text) {
 absl::StatusOr<absl::Time> ParseRfc3339(absl::string_view text) {
   absl::Time time;
   std::string error;
+  // A zone can move a time out of the years that can be written.
   if (!HasShape(text) ||
-      !absl::ParseTime(absl::RFC3339_full, absl::AsciiStrToUpper(text), &time, &error)) {
+      !absl::ParseTime(absl::RFC3339_full, absl::AsciiStrToUpper(text), &time, &error) ||
+      time < kFirst || time >= kEnd) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", text.substr(0, 64),
                      "\" is not a time; accepted is RFC 3339, such as 2006-01-02T15:04:05Z"));
@@ -34,11 +40,11 @@ absl::StatusOr<absl::Time> ParseRfc3339(absl::string_view text) {
 }
 
 std::string FormatRfc3339(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E*SZ", time, absl::UTCTimeZone());
+  return absl::FormatTime("%E4Y-%m-%d%ET%H:%M:%E*SZ", time, absl::UTCTimeZone());
 }
 
 std::string FormatRfc3339Micro(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
+  return absl::FormatTime("%E4Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 
 }  // namespace ashlar::api

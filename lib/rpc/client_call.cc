@@ -2,8 +2,9 @@
 
 namespace ashlar::rpc {
 
-ClientCall::ClientCall(const CallContext& context)
+ClientCall::ClientCall(const CallContext& context, WhenAway when_away)
     : on_stop_(context.stop, Cancel{&grpc_context_}) {
+  grpc_context_.set_wait_for_ready(when_away == WhenAway::kWait);
   if (context.deadline != absl::InfiniteFuture()) {
     grpc_context_.set_deadline(absl::ToChronoTime(context.deadline));
   }

@@ -17,10 +17,14 @@ namespace ashlar::rpc {
 
 inline constexpr char kRequestIdMetadata[] = "x-request-id";
 
+// What a call does while there is no connection: fails Unavailable at once, or waits for it until
+// its deadline.
+enum class WhenAway { kFail, kWait };
+
 // The gRPC side of one call under a CallContext. Lives as long as the call.
 class ClientCall {
  public:
-  explicit ClientCall(const CallContext& context);
+  explicit ClientCall(const CallContext& context, WhenAway when_away = WhenAway::kFail);
   grpc::ClientContext* get() { return &grpc_context_; }
 
  private:
@@ -36,8 +40,8 @@ template <class Stub, class Request, class Response>
 absl::StatusOr<Response> Call(const CallContext& context, Stub& stub,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
-                              const Request& request) {
-  ClientCall call(context);
+                              const Request& request, WhenAway when_away = WhenAway::kFail) {
+  ClientCall call(context, when_away);
   Response response;
   const grpc::Status status = (stub.*method)(call.get(), request, &response);
   if (!status.ok()) return FromGrpc(status);

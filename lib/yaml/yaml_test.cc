@@ -46,8 +46,9 @@ TEST(Yaml, DocumentsAreSplitAndEmptyOnesLeftOut) {
 }
 
 TEST(Yaml, RefusesWhatCannotBeJsonAndSaysWhere) {
-  for (const char* text : {"a: [1", "a: 1\na: 2", "{a: 1}: 2", "a: .nan", "a: -.inf", "<<: {a: 1}",
-                           "a: !thing 1", "a: !!int x", "a: *nobody", "\t- a", "a: b: c"}) {
+  for (const char* text :
+       {"a: [1", "a: 1\na: 2", "{a: 1}: 2", "a: .nan", "a: -.inf", "<<: {a: 1}", "a: !thing 1",
+        "a: !!int x", "a: *nobody", "\t- a", "a: b: c", "&a [*a]", "? [a]\n: b"}) {
     const auto json = ParseYaml(text);
     EXPECT_EQ(json.status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
@@ -65,6 +66,11 @@ TEST(Yaml, AliasesThatUnfoldWithoutEndAreRefused) {
   }
   EXPECT_EQ(ParseYaml(bomb).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ParseYaml(std::string(400, '[') + std::string(400, ']')).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Yaml, AParserThatGetsNoFurtherIsStopped) {
+  EXPECT_EQ(ParseYaml("-  group: .5, 1--\n, -.5, ~, null,v\nspec: a\n").status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

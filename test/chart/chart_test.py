@@ -158,6 +158,7 @@ class Settings(unittest.TestCase):
     def test_another_kubelet_folder_is_used_everywhere(self):
         text = template("kubeletDir=/var/lib/k0s/kubelet").stdout
         self.assertNotIn("/var/lib/kubelet", text)
+        self.assertIn("--publish-root=/var/lib/k0s/kubelet\n", text)
         self.assertIn("--kubelet-endpoint=/var/lib/k0s/kubelet/plugins/csi.ashlar.dev/csi.sock", text)
 
     def test_further_directories_reach_the_agent_under_their_own_path(self):

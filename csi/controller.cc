@@ -1,0 +1,301 @@
+#include "csi/controller.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "csi/carve_outcome.h"
+#include "csi/names.h"
+#include "lib/api/kinds.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/kube/object.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+using v1alpha1::Pool;
+using v1alpha1::PoolNodeStatus;
+using v1alpha1::Volume;
+
+constexpr char kTokenPrefix[] = "after:";
+// The finalizer that the agent's bytes are behind; set when the object is made, so that there is no
+// moment at which deleting the object would leave a volume on the node.
+constexpr char kFinalizer[] = "ashlar.dev/agent";
+constexpr char kNameAnnotation[] = "ashlar.dev/csi-name";
+
+Volume WantedVolume(const CreateVolumePlan& plan) {
+  Volume volume;
+  volume.mutable_metadata()->set_name(plan.volume_id);
+  volume.mutable_metadata()->add_finalizers(kFinalizer);
+  if (plan.volume_id != plan.name) {
+    (*volume.mutable_metadata()->mutable_annotations())[kNameAnnotation] = plan.name;
+  }
+  v1alpha1::VolumeSpec& spec = *volume.mutable_spec();
+  spec.set_pool(plan.parameters.pool);
+  spec.set_size(plan.size.bytes);
+  spec.set_mode(plan.access.block ? "Block" : "Filesystem");
+  spec.set_fs_type(plan.fs_type);
+  for (const std::string& node : plan.allowed_nodes) spec.add_allowed_nodes(node);
+  for (const std::string& node : plan.preferred_nodes) spec.add_preferred_nodes(node);
+  if (!plan.parameters.claim_name.empty() && !plan.parameters.claim_namespace.empty()) {
+    spec.mutable_claim_ref()->set_namespace_(plan.parameters.claim_namespace);
+    spec.mutable_claim_ref()->set_name(plan.parameters.claim_name);
+  }
+  return volume;
+}
+
+// AlreadyExists, naming the first difference, if `volume` is not what the plan asks for.
+absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan) {
+  const auto differs = [&](absl::string_view what, absl::string_view has, absl::string_view wants) {
+    return absl::AlreadyExistsError(absl::StrCat("volume ", volume.metadata().name(),
+                                                 " exists with ", what, " ", has, ", asked for is ",
+                                                 wants));
+  };
+  const v1alpha1::VolumeSpec& spec = volume.spec();
+  if (spec.pool() != plan.parameters.pool) {
+    return differs("pool", spec.pool(), plan.parameters.pool);
+  }
+  const bool block = spec.mode() == "Block";
+  if (block != plan.access.block) {
+    return differs("mode", spec.mode(), plan.access.block ? "Block" : "Filesystem");
+  }
+  const std::string fs_type = spec.fs_type().empty() && !block ? "ext4" : spec.fs_type();
+  if (fs_type != plan.fs_type) return differs("filesystem", fs_type, plan.fs_type);
+  if (!plan.size.Holds(spec.size())) {
+    return differs("size", absl::StrCat(spec.size()),
+                   absl::StrCat(plan.size.required_bytes, " to ", plan.size.limit_bytes));
+  }
+  const std::vector<std::string>& nodes = plan.allowed_nodes;
+  if (!spec.node_name().empty() && !nodes.empty() &&
+      std::find(nodes.begin(), nodes.end(), spec.node_name()) == nodes.end()) {
+    return differs("node", spec.node_name(), absl::StrJoin(nodes, ", "));
+  }
+  return absl::OkStatus();
+}
+
+void Fill(const Volume& volume, csi::v1::Volume& out) {
+  out.set_volume_id(volume.metadata().name());
+  out.set_capacity_bytes(CarvedBytes(volume));
+  (*out.mutable_volume_context())["pool"] = volume.spec().pool();
+  (*out.add_accessible_topology()->mutable_segments())[kTopologyKey] = volume.spec().node_name();
+}
+
+}  // namespace
+
+runtime::ObjectPtr Controller::FindPool(const std::string& name) const {
+  return pools_.Get({"", name});
+}
+
+absl::Status Controller::CheckSynced() const {
+  if (pools_.Synced() && volumes_.Synced()) return absl::OkStatus();
+  return absl::UnavailableError("Volumes and Pools have not been read from Kubernetes yet; repeat");
+}
+
+absl::Status Controller::CheckPoolExists(const CallContext& context, const std::string& name) {
+  if (FindPool(name) != nullptr) return absl::OkStatus();
+  // The pool may be younger than what the cache has seen.
+  const absl::Status found = client_.Get(context, api::Kind<Pool>(), {"", name}).status();
+  if (!absl::IsNotFound(found)) return found;
+  std::vector<std::string> names;
+  for (const runtime::ObjectPtr& pool : pools_.List()) names.push_back(kube::KeyOf(*pool).name);
+  std::sort(names.begin(), names.end());
+  return absl::InvalidArgumentError(
+      absl::StrCat("parameters[pool]: there is no Pool '", name,
+                   "'; there are: ", names.empty() ? "none" : absl::StrJoin(names, ", ")));
+}
+
+absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
+    const CallContext& context, const csi::v1::CreateVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  ASHLAR_ASSIGN_OR_RETURN(const CreateVolumePlan plan, ReadCreateVolume(request));
+  ASHLAR_RETURN_IF_ERROR(CheckPoolExists(context, plan.parameters.pool));
+  ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.FindOrCreate(context, WantedVolume(plan)));
+  ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan));
+  absl::StatusOr<Volume> carved = volumes_.AwaitCarved(context, volume);
+  if (!carved.ok()) {
+    const absl::StatusCode code = carved.status().code();
+    // The caller is told that there is no volume, so none may come about later.
+    if (code == absl::StatusCode::kResourceExhausted ||
+        code == absl::StatusCode::kInvalidArgument ||
+        code == absl::StatusCode::kFailedPrecondition) {
+      ASHLAR_RETURN_IF_ERROR(volumes_.Remove(context, volume.metadata().name()));
+    }
+    return carved.status();
+  }
+  ASHLAR_RETURN_IF_ERROR(CheckSame(*carved, plan));  // now the node is known
+  csi::v1::CreateVolumeResponse response;
+  Fill(*carved, *response.mutable_volume());
+  return response;
+}
+
+absl::StatusOr<csi::v1::DeleteVolumeResponse> Controller::DeleteVolume(
+    const CallContext& context, const csi::v1::DeleteVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  // What can't be the name of an object is no volume of ours, and absent is success.
+  if (VolumeIdFor(request.volume_id()) == request.volume_id()) {
+    ASHLAR_RETURN_IF_ERROR(volumes_.Remove(context, request.volume_id()));
+  }
+  return csi::v1::DeleteVolumeResponse();
+}
+
+absl::StatusOr<csi::v1::ValidateVolumeCapabilitiesResponse> Controller::ValidateVolumeCapabilities(
+    const CallContext& context, const csi::v1::ValidateVolumeCapabilitiesRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  if (request.volume_capabilities().empty()) {
+    return absl::InvalidArgumentError("volume_capabilities is required");
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
+  csi::v1::ValidateVolumeCapabilitiesResponse response;
+  const absl::StatusOr<Access> access = ReadAccess(request.volume_capabilities());
+  if (!access.ok()) {
+    response.set_message(std::string(access.status().message()));
+    return response;
+  }
+  if (access->block != (volume.spec().mode() == "Block")) {
+    response.set_message(absl::StrCat("the volume has mode ", volume.spec().mode()));
+    return response;
+  }
+  if (!access->fs_type.empty() && access->fs_type != volume.spec().fs_type()) {
+    response.set_message(absl::StrCat("the volume has filesystem ", volume.spec().fs_type()));
+    return response;
+  }
+  auto& confirmed = *response.mutable_confirmed();
+  *confirmed.mutable_volume_capabilities() = request.volume_capabilities();
+  *confirmed.mutable_volume_context() = request.volume_context();
+  *confirmed.mutable_parameters() = request.parameters();
+  return response;
+}
+
+absl::StatusOr<csi::v1::ListVolumesResponse> Controller::ListVolumes(
+    const CallContext&, const csi::v1::ListVolumesRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  if (request.max_entries() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_entries is ", request.max_entries(), "; it must not be negative"));
+  }
+  absl::string_view after = request.starting_token();
+  if (!after.empty() && !absl::ConsumePrefix(&after, kTokenPrefix)) {
+    return absl::AbortedError(absl::StrCat("starting_token '", request.starting_token(),
+                                           "' is not a next_token of this driver; start again"));
+  }
+  csi::v1::ListVolumesResponse response;
+  for (const Volume& volume : volumes_.List()) {
+    if (volume.metadata().name() <= after || CarvedBytes(volume) == 0) continue;
+    if (request.max_entries() > 0 && response.entries_size() == request.max_entries()) {
+      const csi::v1::Volume& last = response.entries(response.entries_size() - 1).volume();
+      response.set_next_token(absl::StrCat(kTokenPrefix, last.volume_id()));
+      break;
+    }
+    Fill(volume, *response.add_entries()->mutable_volume());
+  }
+  return response;
+}
+
+absl::StatusOr<csi::v1::ControllerGetVolumeResponse> Controller::GetVolume(
+    const CallContext& context, const csi::v1::ControllerGetVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
+  csi::v1::ControllerGetVolumeResponse response;
+  Fill(volume, *response.mutable_volume());
+  response.mutable_status();  // required, and all of its fields are optional
+  return response;
+}
+
+absl::StatusOr<csi::v1::GetCapacityResponse> Controller::GetCapacity(
+    const CallContext&, const csi::v1::GetCapacityRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  ASHLAR_ASSIGN_OR_RETURN(const Parameters parameters, ReadParameters(request.parameters()));
+  std::string fs_type = parameters.fs_type;
+  if (!request.volume_capabilities().empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(const Access access, ReadAccess(request.volume_capabilities()));
+    if (!access.fs_type.empty()) fs_type = access.fs_type;
+  }
+  const std::string node =
+      request.has_accessible_topology() ? NodeOf(request.accessible_topology()) : std::string();
+  int64_t available = 0;
+  int64_t largest = 0;
+  for (const runtime::ObjectPtr& object : pools_.List()) {
+    if (!parameters.pool.empty() && kube::KeyOf(*object).name != parameters.pool) continue;
+    const absl::StatusOr<Pool> pool = api::FromJson<Pool>(*object);
+    if (!pool.ok() || pool->metadata().has_deletion_timestamp()) continue;
+    for (const PoolNodeStatus& status : pool->status().nodes()) {
+      // A topology that names no node of ours holds no bytes of ours.
+      if (!status.ready()) continue;
+      if (request.has_accessible_topology() && status.node() != node) continue;
+      available += status.allocatable();
+      largest = std::max<int64_t>(largest, status.allocatable());
+    }
+  }
+  csi::v1::GetCapacityResponse response;
+  response.set_available_capacity(available);
+  response.mutable_maximum_volume_size()->set_value(largest);
+  response.mutable_minimum_volume_size()->set_value(MinimumBytes(fs_type));
+  return response;
+}
+
+absl::Status Controller::CheckRoomToGrow(const Volume& volume, int64_t bytes) const {
+  const runtime::ObjectPtr object = FindPool(volume.spec().pool());
+  if (object == nullptr) return absl::OkStatus();  // the controller says what is wrong
+  ASHLAR_ASSIGN_OR_RETURN(const Pool pool, api::FromJson<Pool>(*object));
+  const int64_t more = bytes - std::max(CarvedBytes(volume), volume.spec().size());
+  for (const PoolNodeStatus& status : pool.status().nodes()) {
+    if (status.node() != volume.spec().node_name() || status.allocatable() >= more) continue;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("volume ", volume.metadata().name(), " can't grow by ", more, " bytes: pool ",
+                     volume.spec().pool(), " has ", status.allocatable(), " bytes left on node ",
+                     status.node()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> Controller::ExpandVolume(
+    const CallContext& context, const csi::v1::ControllerExpandVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  if (!request.has_capacity_range()) {
+    return absl::InvalidArgumentError("capacity_range is required");
+  }
+  ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.Find(context, request.volume_id()));
+  ASHLAR_ASSIGN_OR_RETURN(const SizeRange range,
+                          ReadSize(request.capacity_range(), volume.spec().fs_type()));
+  const bool block = volume.spec().mode() == "Block";
+  if (request.has_volume_capability()) {
+    ASHLAR_ASSIGN_OR_RETURN(const Access access, ReadAccess(request.volume_capability()));
+    if (access.block != block) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("volume_capability: the volume has mode ", volume.spec().mode()));
+    }
+  }
+  if (range.limit_bytes > 0 && CarvedBytes(volume) > range.limit_bytes) {
+    return absl::OutOfRangeError(absl::StrCat("the volume has ", CarvedBytes(volume),
+                                              " bytes already, above limit_bytes ",
+                                              range.limit_bytes, "; volumes never shrink"));
+  }
+  if (volume.spec().size() < range.bytes) {
+    ASHLAR_RETURN_IF_ERROR(CheckRoomToGrow(volume, range.bytes));
+    ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.Grow(context, request.volume_id(), range.bytes));
+  }
+  ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.AwaitCarved(context, volume));
+  csi::v1::ControllerExpandVolumeResponse response;
+  response.set_capacity_bytes(CarvedBytes(volume));
+  response.set_node_expansion_required(!block);
+  return response;
+}
+
+absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> Controller::GetCapabilities(
+    const CallContext&, const csi::v1::ControllerGetCapabilitiesRequest&) {
+  using Capability = csi::v1::ControllerServiceCapability::RPC;
+  csi::v1::ControllerGetCapabilitiesResponse response;
+  for (const auto type :
+       {Capability::CREATE_DELETE_VOLUME, Capability::LIST_VOLUMES, Capability::GET_CAPACITY,
+        Capability::EXPAND_VOLUME, Capability::GET_VOLUME, Capability::SINGLE_NODE_MULTI_WRITER}) {
+    response.add_capabilities()->mutable_rpc()->set_type(type);
+  }
+  return response;
+}
+
+}  // namespace ashlar::csi_driver

@@ -1,0 +1,56 @@
+// Controller: the controller service of CSI v1.12 on Volume and Pool objects. It writes what is
+// asked for and waits; the Ashlar controller picks the node and carves. It holds no state of its
+// own, so that any replica can answer, and any call be repeated. Thread-safe.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "csi.pb.h"
+#include "csi/request_validation.h"
+#include "csi/volume_objects.h"
+#include "lib/runtime/cache.h"
+
+namespace ashlar::csi_driver {
+
+class Controller {
+ public:
+  // All must outlive this object. `pools` is a cache of the kind Pool.
+  Controller(kube::Client& client, VolumeObjects& volumes, const runtime::Cache& pools)
+      : client_(client), volumes_(volumes), pools_(pools) {}
+
+  // InvalidArgument: the request, or a pool that does not exist. AlreadyExists: a volume of the
+  // name differs. OutOfRange: the size. ResourceExhausted: no node has room; nothing is left
+  // behind. DeadlineExceeded: it is still being carved, a repeat goes on.
+  absl::StatusOr<csi::v1::CreateVolumeResponse> CreateVolume(
+      const CallContext& context, const csi::v1::CreateVolumeRequest& request);
+  absl::StatusOr<csi::v1::DeleteVolumeResponse> DeleteVolume(
+      const CallContext& context, const csi::v1::DeleteVolumeRequest& request);
+  absl::StatusOr<csi::v1::ValidateVolumeCapabilitiesResponse> ValidateVolumeCapabilities(
+      const CallContext& context, const csi::v1::ValidateVolumeCapabilitiesRequest& request);
+  // Volumes that exist, by name. A token names the last volume of the page before.
+  absl::StatusOr<csi::v1::ListVolumesResponse> ListVolumes(
+      const CallContext& context, const csi::v1::ListVolumesRequest& request);
+  absl::StatusOr<csi::v1::ControllerGetVolumeResponse> GetVolume(
+      const CallContext& context, const csi::v1::ControllerGetVolumeRequest& request);
+  // The bytes that the named pool, or all pools, can still give on the named node, or on all nodes;
+  // 0 for a pool or node that is not there or not ready.
+  absl::StatusOr<csi::v1::GetCapacityResponse> GetCapacity(
+      const CallContext& context, const csi::v1::GetCapacityRequest& request);
+  // ResourceExhausted: the volume's node has not that many bytes left. Nothing changed then.
+  absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> ExpandVolume(
+      const CallContext& context, const csi::v1::ControllerExpandVolumeRequest& request);
+  absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> GetCapabilities(
+      const CallContext& context, const csi::v1::ControllerGetCapabilitiesRequest& request);
+
+ private:
+  // The pool, or nullptr.
+  runtime::ObjectPtr FindPool(const std::string& name) const;
+  absl::Status CheckSynced() const;
+  absl::Status CheckPoolExists(const CallContext& context, const std::string& name);
+  absl::Status CheckRoomToGrow(const v1alpha1::Volume& volume, int64_t bytes) const;
+
+  kube::Client& client_;
+  VolumeObjects& volumes_;
+  const runtime::Cache& pools_;
+};
+
+}  // namespace ashlar::csi_driver

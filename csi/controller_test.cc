@@ -1,0 +1,280 @@
+#include "csi/controller.h"
+
+#include "csi/names.h"
+#include "csi/testing/carving_controller.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lib/api/kinds.h"
+#include "lib/base/testing/simulated_clock.h"
+#include "lib/kube/testing/fake_client.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+using absl::StatusCode;
+using csi::v1::CreateVolumeRequest;
+using testing::HasSubstr;
+using v1alpha1::Volume;
+
+constexpr int64_t kMiB = 1 << 20;
+
+class ControllerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    v1alpha1::Pool pool;
+    pool.mutable_metadata()->set_name("fast");
+    pool.mutable_spec()->mutable_directory()->set_path("/pool");
+    AddNode(pool, "n1", true, 1000 * kMiB);
+    AddNode(pool, "n2", true, 3000 * kMiB);
+    AddNode(pool, "n3", false, 9000 * kMiB);
+    kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
+    ASSERT_TRUE(volume_informer_.AwaitSync({}).ok());
+    ASSERT_TRUE(pool_informer_.AwaitSync({}).ok());
+    // The controller's watch and the informers'.
+    kube_.AwaitWatches(3);
+  }
+  static void AddNode(v1alpha1::Pool& pool, const std::string& node, bool ready, int64_t free) {
+    v1alpha1::PoolNodeStatus& status = *pool.mutable_status()->add_nodes();
+    status.set_node(node);
+    status.set_ready(ready);
+    status.set_allocatable(free);
+  }
+  static CreateVolumeRequest Request(const std::string& name = "pvc-1") {
+    CreateVolumeRequest request;
+    request.set_name(name);
+    auto& capability = *request.add_volume_capabilities();
+    capability.mutable_mount();
+    capability.mutable_access_mode()->set_mode(
+        csi::v1::VolumeCapability::AccessMode::SINGLE_NODE_WRITER);
+    (*request.mutable_parameters())["pool"] = "fast";
+    request.mutable_capacity_range()->set_required_bytes(100 * kMiB);
+    return request;
+  }
+  absl::StatusOr<csi::v1::CreateVolumeResponse> Create(const CreateVolumeRequest& request) {
+    return controller_.CreateVolume({}, request);
+  }
+  absl::Status Delete(const std::string& id) {
+    csi::v1::DeleteVolumeRequest request;
+    request.set_volume_id(id);
+    return controller_.DeleteVolume({}, request).status();
+  }
+  absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> Expand(const std::string& id,
+                                                                 int64_t bytes) {
+    csi::v1::ControllerExpandVolumeRequest request;
+    request.set_volume_id(id);
+    request.mutable_capacity_range()->set_required_bytes(bytes);
+    return controller_.ExpandVolume({}, request);
+  }
+  absl::StatusOr<Volume> Object(const std::string& name) {
+    const auto object = kube_.Get({}, api::Kind<Volume>(), {"", name});
+    if (!object.ok()) return object.status();
+    return api::FromJson<Volume>(*object);
+  }
+
+  SimulatedClock clock_;
+  kube::FakeClient kube_{clock_};
+  runtime::Informer volume_informer_{kube_, api::Kind<Volume>(), clock_};
+  runtime::Informer pool_informer_{kube_, api::Kind<v1alpha1::Pool>(), clock_};
+  VolumeObjects volumes_{kube_, volume_informer_, clock_};
+  Controller controller_{kube_, volumes_, pool_informer_};
+  std::jthread volume_thread_{[this](std::stop_token stop) { volume_informer_.Run(stop); }};
+  std::jthread pool_thread_{[this](std::stop_token stop) { pool_informer_.Run(stop); }};
+  CarvingController carver_{kube_};
+};
+
+TEST_F(ControllerTest, CreateWritesTheVolumeAndAnswersWhenItIsCarved) {
+  CreateVolumeRequest request = Request();
+  (*request.mutable_parameters())["csi.storage.k8s.io/pvc/name"] = "data";
+  (*request.mutable_parameters())["csi.storage.k8s.io/pvc/namespace"] = "ml";
+  const auto response = Create(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->volume().volume_id(), "pvc-1");
+  EXPECT_EQ(response->volume().capacity_bytes(), 100 * kMiB);
+  ASSERT_EQ(response->volume().accessible_topology_size(), 1);
+  EXPECT_EQ(NodeOf(response->volume().accessible_topology(0)), "n1");
+  const Volume volume = *Object("pvc-1");
+  EXPECT_EQ(volume.spec().pool(), "fast");
+  EXPECT_EQ(volume.spec().fs_type(), "ext4");
+  EXPECT_EQ(volume.spec().claim_ref().name(), "data");
+  EXPECT_THAT(volume.metadata().finalizers(), testing::ElementsAre("ashlar.dev/agent"));
+}
+
+TEST_F(ControllerTest, RepeatedCreateGivesTheSameVolumeAndADifferentOneIsRefused) {
+  ASSERT_TRUE(Create(Request()).ok());
+  EXPECT_TRUE(Create(Request()).ok());
+  std::vector<CreateVolumeRequest> others(4, Request());
+  others[0].mutable_capacity_range()->set_required_bytes(200 * kMiB);
+  others[1].mutable_volume_capabilities(0)->mutable_block();
+  others[2].mutable_volume_capabilities(0)->mutable_mount()->set_fs_type("xfs");
+  (*others[3]
+        .mutable_accessibility_requirements()
+        ->add_requisite()
+        ->mutable_segments())[kTopologyKey] = "n2";
+  for (const CreateVolumeRequest& other : others) {
+    EXPECT_EQ(Create(other).status().code(), StatusCode::kAlreadyExists) << other.DebugString();
+  }
+}
+
+TEST_F(ControllerTest, TopologyDecidesTheNode) {
+  CreateVolumeRequest request = Request();
+  (*request.mutable_accessibility_requirements()
+        ->add_requisite()
+        ->mutable_segments())[kTopologyKey] = "n2";
+  const auto response = Create(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(NodeOf(response->volume().accessible_topology(0)), "n2");
+}
+
+TEST_F(ControllerTest, NameThatKubernetesDoesNotTakeGetsAnIdAndIsKept) {
+  const auto response = Create(Request("My Volume"));
+  ASSERT_TRUE(response.ok()) << response.status();
+  const Volume volume = *Object(response->volume().volume_id());
+  EXPECT_EQ(volume.metadata().annotations().at("ashlar.dev/csi-name"), "My Volume");
+}
+
+TEST_F(ControllerTest, NoCapacityIsSaidAndLeavesNothingBehind) {
+  carver_.SetReason("NoCapacity");
+  const absl::Status status = Create(Request()).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("as the test has it"));
+  EXPECT_EQ(Object("pvc-1").status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(ControllerTest, UnknownPoolIsRefusedWithTheNamesThatExist) {
+  CreateVolumeRequest request = Request();
+  (*request.mutable_parameters())["pool"] = "slow";
+  const absl::Status status = Create(request).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no Pool 'slow'; there are: fast"));
+}
+
+TEST_F(ControllerTest, TimeThatRunsOutLeavesTheVolumeToBePickedUpByARepeat) {
+  carver_.SetReason("PoolNotReady");
+  absl::Status status;
+  std::jthread caller([&] {
+    status = controller_.CreateVolume({.deadline = clock_.Now() + absl::Seconds(10)}, Request())
+                 .status();
+  });
+  runtime::ObjectPtr seen;
+  while (seen == nullptr || FindJson(*seen, {"status", "conditions"}) == nullptr) {
+    seen = volume_informer_.Get({"", "pvc-1"});
+  }
+  clock_.Advance(absl::Seconds(10));
+  caller.join();
+  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("PoolNotReady"));
+  EXPECT_TRUE(Object("pvc-1").ok());
+  carver_.SetReason("");
+  carver_.Retry();
+  EXPECT_TRUE(Create(Request()).ok());
+}
+
+TEST_F(ControllerTest, ACallerThatLeavesEndsTheWait) {
+  carver_.SetReason("-");
+  std::stop_source stop;
+  std::jthread caller([&] {
+    EXPECT_EQ(controller_.CreateVolume({.stop = stop.get_token()}, Request()).status().code(),
+              StatusCode::kCancelled);
+  });
+  while (!Object("pvc-1").ok()) std::this_thread::yield();
+  stop.request_stop();
+}
+
+TEST_F(ControllerTest, DeleteWaitsUntilTheVolumeIsGoneAndMayBeRepeated) {
+  ASSERT_TRUE(Create(Request()).ok());
+  EXPECT_TRUE(Delete("pvc-1").ok());
+  EXPECT_EQ(Object("pvc-1").status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(Delete("pvc-1").ok());
+  EXPECT_TRUE(Delete("Not An Id").ok()) << "absent is success";
+  EXPECT_EQ(Delete("").code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(ControllerTest, CreateOfAVolumeThatIsBeingDeletedIsAborted) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("-");
+  ASSERT_TRUE(kube_.Delete({}, api::Kind<Volume>(), {"", "pvc-1"}, {}).ok());
+  EXPECT_EQ(Create(Request()).status().code(), StatusCode::kAborted);
+}
+
+TEST_F(ControllerTest, ExpandRaisesTheSizeAndWaitsForIt) {
+  ASSERT_TRUE(Create(Request()).ok());
+  const auto response = Expand("pvc-1", 150 * kMiB + 1);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->capacity_bytes(), 151 * kMiB);
+  EXPECT_TRUE(response->node_expansion_required());
+  EXPECT_EQ(Expand("pvc-1", 120 * kMiB)->capacity_bytes(), 151 * kMiB) << "never shrinks";
+  EXPECT_EQ(Expand("absent", 120 * kMiB).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(ControllerTest, ExpandBeyondWhatTheNodeHasChangesNothing) {
+  ASSERT_TRUE(Create(Request()).ok());
+  const absl::Status status = Expand("pvc-1", 2000 * kMiB).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("left on node n1"));
+  EXPECT_EQ(Object("pvc-1")->spec().size(), 100 * kMiB);
+}
+
+TEST_F(ControllerTest, CapacityIsThatOfReadyNodesPerTopologyAndPool) {
+  const auto capacity = [&](const std::string& pool, const std::string& node) {
+    csi::v1::GetCapacityRequest request;
+    if (!pool.empty()) (*request.mutable_parameters())["pool"] = pool;
+    if (!node.empty()) {
+      (*request.mutable_accessible_topology()->mutable_segments())[kTopologyKey] = node;
+    }
+    return *controller_.GetCapacity({}, request);
+  };
+  EXPECT_EQ(capacity("fast", "n1").available_capacity(), 1000 * kMiB);
+  EXPECT_EQ(capacity("fast", "n1").maximum_volume_size().value(), 1000 * kMiB);
+  EXPECT_EQ(capacity("fast", "").available_capacity(), 4000 * kMiB);
+  EXPECT_EQ(capacity("fast", "").maximum_volume_size().value(), 3000 * kMiB);
+  EXPECT_EQ(capacity("", "").available_capacity(), 4000 * kMiB);
+  EXPECT_EQ(capacity("fast", "n3").available_capacity(), 0) << "not ready";
+  EXPECT_EQ(capacity("fast", "n9").available_capacity(), 0);
+  EXPECT_EQ(capacity("slow", "n1").available_capacity(), 0);
+}
+
+TEST_F(ControllerTest, ListsInPagesAndRefusesForeignTokens) {
+  for (const char* name : {"c", "a", "b"}) ASSERT_TRUE(Create(Request(name)).ok());
+  csi::v1::ListVolumesRequest request;
+  request.set_max_entries(2);
+  const auto first = controller_.ListVolumes({}, request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_EQ(first->entries_size(), 2);
+  EXPECT_EQ(first->entries(0).volume().volume_id(), "a");
+  request.set_starting_token(first->next_token());
+  const auto second = controller_.ListVolumes({}, request);
+  ASSERT_EQ(second->entries_size(), 1);
+  EXPECT_EQ(second->entries(0).volume().volume_id(), "c");
+  EXPECT_EQ(second->next_token(), "");
+  request.set_starting_token("elsewhere");
+  EXPECT_EQ(controller_.ListVolumes({}, request).status().code(), StatusCode::kAborted);
+}
+
+TEST_F(ControllerTest, ValidatesCapabilitiesAgainstTheVolume) {
+  ASSERT_TRUE(Create(Request()).ok());
+  csi::v1::ValidateVolumeCapabilitiesRequest request;
+  request.set_volume_id("pvc-1");
+  EXPECT_EQ(controller_.ValidateVolumeCapabilities({}, request).status().code(),
+            StatusCode::kInvalidArgument);
+  *request.mutable_volume_capabilities() = Request().volume_capabilities();
+  EXPECT_TRUE(controller_.ValidateVolumeCapabilities({}, request)->has_confirmed());
+  request.mutable_volume_capabilities(0)->mutable_block();
+  const auto answer = controller_.ValidateVolumeCapabilities({}, request);
+  EXPECT_FALSE(answer->has_confirmed());
+  EXPECT_THAT(answer->message(), HasSubstr("mode Filesystem"));
+  request.set_volume_id("absent");
+  EXPECT_EQ(controller_.ValidateVolumeCapabilities({}, request).status().code(),
+            StatusCode::kNotFound);
+}
+
+TEST_F(ControllerTest, GetVolumeAnswersWhatIsThere) {
+  ASSERT_TRUE(Create(Request()).ok());
+  csi::v1::ControllerGetVolumeRequest request;
+  request.set_volume_id("pvc-1");
+  EXPECT_EQ(controller_.GetVolume({}, request)->volume().capacity_bytes(), 100 * kMiB);
+  request.set_volume_id("absent");
+  EXPECT_EQ(controller_.GetVolume({}, request).status().code(), StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace ashlar::csi_driver

@@ -1,0 +1,164 @@
+#include "csi/csi_app.h"
+
+#include "absl/strings/str_cat.h"
+#include "lib/api/kinds.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/rpc/unix_socket.h"
+#include "lib/runtime/informer.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+// External sidecars send this many calls at a time at most, and each one waits in its own thread.
+constexpr int kMaxCalls = 512;
+constexpr absl::Duration kProbeEvery = absl::Seconds(5);
+
+absl::Status CheckOptions(const CsiOptions& options, const kube::Client* kube) {
+  if (rpc::UnixSocketPath(options.endpoint).empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("endpoint '", options.endpoint, "' must be unix:///path"));
+  }
+  if (options.mode != Mode::kNode && kube == nullptr) {
+    return absl::InvalidArgumentError("the controller service needs a Kubernetes API");
+  }
+  if (options.mode != Mode::kController && options.agent_socket.empty()) {
+    return absl::InvalidArgumentError("the node service needs the socket of the node agent");
+  }
+  if (options.mode == Mode::kController && !options.registration_directory.empty()) {
+    return absl::InvalidArgumentError("only a node service can be registered with the kubelet");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct CsiApp::ControllerHalf {
+  ControllerHalf(kube::Client& kube, Clock& clock, rpc::CallRunner& runner)
+      : volume_informer(kube, api::Kind<v1alpha1::Volume>(), clock),
+        pool_informer(kube, api::Kind<v1alpha1::Pool>(), clock),
+        volumes(kube, volume_informer, clock),
+        controller(kube, volumes, pool_informer),
+        service(controller, runner),
+        volume_thread([this](std::stop_token stop) { volume_informer.Run(stop); }),
+        pool_thread([this](std::stop_token stop) { pool_informer.Run(stop); }) {}
+
+  absl::Status Ready() const {
+    if (volume_informer.Synced() && pool_informer.Synced()) return absl::OkStatus();
+    return absl::UnavailableError("Volumes and Pools have not been read from Kubernetes yet");
+  }
+
+  runtime::Informer volume_informer;
+  runtime::Informer pool_informer;
+  VolumeObjects volumes;
+  Controller controller;
+  ControllerService service;
+  std::jthread volume_thread;
+  std::jthread pool_thread;
+};
+
+struct CsiApp::NodeHalf {
+  NodeHalf(const std::string& agent_socket, Clock& own_clock, rpc::CallRunner& runner)
+      : clock(own_clock),
+        agent(agent_socket, own_clock),
+        node(agent),
+        service(node, runner),
+        prober([this](std::stop_token stop) { Probe(std::move(stop)); }) {}
+
+  // Asks the agent again and again, so that Ready need not block.
+  void Probe(std::stop_token stop) {
+    const CallContext context{.stop = stop};
+    do {
+      const absl::Status answer = agent.GetNode(context).status();
+      MutexLock lock(mu);
+      if (answer.code() != last_answer.code()) {
+        Log(answer.ok() ? LogLevel::kInfo : LogLevel::kWarning, "node agent",
+            {{"answers", answer.ok()}, {"error", std::string(answer.message())}});
+      }
+      last_answer = answer;
+    } while (SleepFor(clock, context, kProbeEvery).ok());
+  }
+
+  absl::Status Ready() const {
+    MutexLock lock(mu);
+    return last_answer;
+  }
+
+  Clock& clock;
+  AgentMount agent;
+  Node node;
+  NodeService service;
+  mutable Mutex mu;
+  absl::Status last_answer ABSL_GUARDED_BY(mu) =
+      absl::UnavailableError("the node agent has not answered yet");
+  std::jthread prober;
+};
+
+absl::StatusOr<Mode> ParseMode(absl::string_view text) {
+  if (text == "controller") return Mode::kController;
+  if (text == "node") return Mode::kNode;
+  if (text == "all") return Mode::kAll;
+  return absl::InvalidArgumentError(
+      absl::StrCat("mode '", text, "' is not known; accepted: controller, node, all"));
+}
+
+absl::StatusOr<std::unique_ptr<CsiApp>> CsiApp::Start(CsiOptions options, Clock& clock,
+                                                      metrics::Registry& registry,
+                                                      kube::Client* kube) {
+  ASHLAR_RETURN_IF_ERROR(CheckOptions(options, kube));
+  std::unique_ptr<CsiApp> app(new CsiApp(std::move(options), clock, registry, kube));
+  ASHLAR_RETURN_IF_ERROR(app->Serve());
+  return app;
+}
+
+CsiApp::CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube)
+    : options_(std::move(options)), clock_(clock) {
+  std::vector<std::string> services = {csi::v1::Identity::service_full_name()};
+  if (options_.mode != Mode::kNode) services.push_back(csi::v1::Controller::service_full_name());
+  if (options_.mode != Mode::kController) services.push_back(csi::v1::Node::service_full_name());
+  runner_ = std::make_unique<rpc::CallRunner>(
+      rpc::CallRunner::Options{.max_calls = kMaxCalls, .services = services}, clock, registry);
+  if (options_.mode != Mode::kNode) {
+    controller_ = std::make_unique<ControllerHalf>(*kube, clock, *runner_);
+  }
+  if (options_.mode != Mode::kController) {
+    node_ = std::make_unique<NodeHalf>(options_.agent_socket, clock, *runner_);
+  }
+  // Probe answers for what this process can do; whether the kubelet knows of it is none of that,
+  // since the kubelet probes before it registers.
+  identity_ = std::make_unique<IdentityService>(
+      options_.mode, options_.version,
+      [this] {
+        if (controller_ != nullptr) ASHLAR_RETURN_IF_ERROR(controller_->Ready());
+        return node_ != nullptr ? node_->Ready() : absl::OkStatus();
+      },
+      *runner_);
+}
+
+CsiApp::~CsiApp() {
+  registration_.reset();
+  if (server_ != nullptr) server_->Shutdown(absl::Seconds(1));
+  runner_.reset();  // calls have ended; their threads end
+}
+
+absl::Status CsiApp::Serve() {
+  std::vector<grpc::Service*> services = {identity_.get()};
+  if (controller_ != nullptr) services.push_back(&controller_->service);
+  if (node_ != nullptr) services.push_back(&node_->service);
+  ASHLAR_ASSIGN_OR_RETURN(server_, rpc::Server::Start({.address = options_.endpoint}, services));
+  LogInfo("CSI driver serves", {{"endpoint", options_.endpoint}});
+  if (options_.registration_directory.empty()) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(registration_, Registration::Start({options_.registration_directory,
+                                                              options_.kubelet_endpoint},
+                                                             clock_, *runner_));
+  return absl::OkStatus();
+}
+
+absl::Status CsiApp::Ready() const {
+  if (controller_ != nullptr) ASHLAR_RETURN_IF_ERROR(controller_->Ready());
+  if (node_ != nullptr) ASHLAR_RETURN_IF_ERROR(node_->Ready());
+  if (registration_ != nullptr) return registration_->Registered();
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::csi_driver

@@ -1,0 +1,157 @@
+#include "csi/node.h"
+
+#include "absl/strings/str_cat.h"
+#include "csi/names.h"
+#include "csi/request_validation.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+using Stub = AgentMount::Stub;
+
+agent::v1::VolumeMode ModeOf(const Access& access) {
+  return access.block ? agent::v1::VOLUME_MODE_BLOCK : agent::v1::VOLUME_MODE_FILESYSTEM;
+}
+
+absl::StatusOr<Access> RequiredAccess(bool present, const csi::v1::VolumeCapability& capability) {
+  if (!present) return absl::InvalidArgumentError("volume_capability is required");
+  return ReadAccess(capability);
+}
+
+void AddUsage(csi::v1::VolumeUsage::Unit unit, int64_t total, int64_t available, int64_t used,
+              csi::v1::NodeGetVolumeStatsResponse& response) {
+  csi::v1::VolumeUsage& usage = *response.add_usage();
+  usage.set_unit(unit);
+  usage.set_total(total);
+  usage.set_available(available);
+  usage.set_used(used);
+}
+
+}  // namespace
+
+absl::StatusOr<csi::v1::NodeStageVolumeResponse> Node::StageVolume(
+    const CallContext& context, const csi::v1::NodeStageVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
+  ASHLAR_ASSIGN_OR_RETURN(const Access access, RequiredAccess(request.has_volume_capability(),
+                                                              request.volume_capability()));
+  agent::v1::StageVolumeRequest stage;
+  stage.set_volume_id(request.volume_id());
+  stage.set_staging_path(request.staging_target_path());
+  stage.set_mode(ModeOf(access));
+  stage.set_fs_type(access.fs_type);
+  for (const std::string& flag : access.mount_flags) stage.add_mount_flags(flag);
+  ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::StageVolume, stage).status());
+  return csi::v1::NodeStageVolumeResponse();
+}
+
+absl::StatusOr<csi::v1::NodeUnstageVolumeResponse> Node::UnstageVolume(
+    const CallContext& context, const csi::v1::NodeUnstageVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
+  agent::v1::UnstageVolumeRequest unstage;
+  unstage.set_volume_id(request.volume_id());
+  unstage.set_staging_path(request.staging_target_path());
+  ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::UnstageVolume, unstage).status());
+  return csi::v1::NodeUnstageVolumeResponse();
+}
+
+absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
+    const CallContext& context, const csi::v1::NodePublishVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("target_path", request.target_path()));
+  ASHLAR_ASSIGN_OR_RETURN(const Access access, RequiredAccess(request.has_volume_capability(),
+                                                              request.volume_capability()));
+  if (request.staging_target_path().empty()) {
+    // The code that the specification names for this case.
+    return absl::FailedPreconditionError("staging_target_path is required: stage the volume first");
+  }
+  ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
+  agent::v1::PublishVolumeRequest publish;
+  publish.set_volume_id(request.volume_id());
+  publish.set_staging_path(request.staging_target_path());
+  publish.set_target_path(request.target_path());
+  publish.set_mode(ModeOf(access));
+  publish.set_read_only(request.readonly() || access.read_only);
+  // SINGLE_NODE_WRITER may have several target paths, as the kubelets before
+  // SINGLE_NODE_MULTI_WRITER mean it so.
+  publish.set_single_writer(access.single_writer);
+  for (const std::string& flag : access.mount_flags) publish.add_mount_flags(flag);
+  ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::PublishVolume, publish).status());
+  return csi::v1::NodePublishVolumeResponse();
+}
+
+absl::StatusOr<csi::v1::NodeUnpublishVolumeResponse> Node::UnpublishVolume(
+    const CallContext& context, const csi::v1::NodeUnpublishVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("target_path", request.target_path()));
+  agent::v1::UnpublishVolumeRequest unpublish;
+  unpublish.set_volume_id(request.volume_id());
+  unpublish.set_target_path(request.target_path());
+  ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::UnpublishVolume, unpublish).status());
+  return csi::v1::NodeUnpublishVolumeResponse();
+}
+
+absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
+    const CallContext& context, const csi::v1::NodeGetVolumeStatsRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("volume_path", request.volume_path()));
+  agent::v1::GetVolumeStatsRequest ask;
+  ask.set_volume_id(request.volume_id());
+  ask.set_volume_path(request.volume_path());
+  ASHLAR_ASSIGN_OR_RETURN(const agent::v1::GetVolumeStatsResponse stats,
+                          agent_.Call(context, &Stub::GetVolumeStats, ask));
+  csi::v1::NodeGetVolumeStatsResponse response;
+  AddUsage(csi::v1::VolumeUsage::BYTES, stats.total_bytes(), stats.available_bytes(),
+           stats.used_bytes(), response);
+  if (stats.mode() != agent::v1::VOLUME_MODE_BLOCK) {
+    AddUsage(csi::v1::VolumeUsage::INODES, stats.total_inodes(), stats.available_inodes(),
+             stats.used_inodes(), response);
+  }
+  return response;
+}
+
+absl::StatusOr<csi::v1::NodeExpandVolumeResponse> Node::ExpandVolume(
+    const CallContext& context, const csi::v1::NodeExpandVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckPath("volume_path", request.volume_path()));
+  if (request.has_volume_capability()) {
+    ASHLAR_RETURN_IF_ERROR(ReadAccess(request.volume_capability()).status());
+  }
+  agent::v1::ExpandVolumeRequest expand;
+  expand.set_volume_id(request.volume_id());
+  expand.set_volume_path(request.volume_path());
+  if (request.has_capacity_range()) {
+    ASHLAR_ASSIGN_OR_RETURN(const SizeRange range, ReadSize(request.capacity_range(), ""));
+    expand.set_size_bytes(range.required_bytes);
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const agent::v1::ExpandVolumeResponse expanded,
+                          agent_.Call(context, &Stub::ExpandVolume, expand));
+  csi::v1::NodeExpandVolumeResponse response;
+  response.set_capacity_bytes(expanded.size_bytes());
+  return response;
+}
+
+absl::StatusOr<csi::v1::NodeGetInfoResponse> Node::GetInfo(const CallContext& context,
+                                                           const csi::v1::NodeGetInfoRequest&) {
+  ASHLAR_ASSIGN_OR_RETURN(const agent::v1::GetNodeResponse node, agent_.GetNode(context));
+  csi::v1::NodeGetInfoResponse response;
+  response.set_node_id(node.node());
+  response.set_max_volumes_per_node(node.max_volumes());
+  (*response.mutable_accessible_topology()->mutable_segments())[kTopologyKey] = node.node();
+  return response;
+}
+
+absl::StatusOr<csi::v1::NodeGetCapabilitiesResponse> Node::GetCapabilities(
+    const CallContext&, const csi::v1::NodeGetCapabilitiesRequest&) {
+  using Capability = csi::v1::NodeServiceCapability::RPC;
+  csi::v1::NodeGetCapabilitiesResponse response;
+  for (const auto type : {Capability::STAGE_UNSTAGE_VOLUME, Capability::GET_VOLUME_STATS,
+                          Capability::EXPAND_VOLUME, Capability::SINGLE_NODE_MULTI_WRITER}) {
+    response.add_capabilities()->mutable_rpc()->set_type(type);
+  }
+  return response;
+}
+
+}  // namespace ashlar::csi_driver

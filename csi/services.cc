@@ -1,0 +1,174 @@
+#include "csi/services.h"
+
+#include "csi/names.h"
+#include "csi/request_validation.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+using Context = grpc::CallbackServerContext;
+using Reactor = grpc::ServerUnaryReactor;
+
+template <class Target, class Request, class Response>
+Reactor* Run(rpc::CallRunner& runner, Context* context, const Request* request, Response* response,
+             Target& target,
+             absl::StatusOr<Response> (Target::*method)(const CallContext&, const Request&)) {
+  return runner.Unary(context, *request, *response,
+                      [&target, method](const CallContext& call,
+                                        const Request& checked) -> absl::StatusOr<Response> {
+                        ASHLAR_RETURN_IF_ERROR(CheckFieldSizes(checked));
+                        return (target.*method)(call, checked);
+                      });
+}
+
+csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode) {
+  using Service = csi::v1::PluginCapability::Service;
+  using Expansion = csi::v1::PluginCapability::VolumeExpansion;
+  csi::v1::GetPluginCapabilitiesResponse response;
+  if (mode != Mode::kNode) {
+    response.add_capabilities()->mutable_service()->set_type(Service::CONTROLLER_SERVICE);
+  }
+  response.add_capabilities()->mutable_service()->set_type(
+      Service::VOLUME_ACCESSIBILITY_CONSTRAINTS);
+  response.add_capabilities()->mutable_volume_expansion()->set_type(Expansion::ONLINE);
+  return response;
+}
+
+}  // namespace
+
+Reactor* IdentityService::GetPluginInfo(Context* context,
+                                        const csi::v1::GetPluginInfoRequest* request,
+                                        csi::v1::GetPluginInfoResponse* response) {
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext&, const csi::v1::GetPluginInfoRequest&) {
+                         csi::v1::GetPluginInfoResponse info;
+                         info.set_name(kDriverName);
+                         info.set_vendor_version(version_);
+                         return absl::StatusOr<csi::v1::GetPluginInfoResponse>(info);
+                       });
+}
+
+Reactor* IdentityService::GetPluginCapabilities(
+    Context* context, const csi::v1::GetPluginCapabilitiesRequest* request,
+    csi::v1::GetPluginCapabilitiesResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&, const csi::v1::GetPluginCapabilitiesRequest&) {
+        return absl::StatusOr<csi::v1::GetPluginCapabilitiesResponse>(Capabilities(mode_));
+      });
+}
+
+Reactor* IdentityService::Probe(Context* context, const csi::v1::ProbeRequest* request,
+                                csi::v1::ProbeResponse* response) {
+  return runner_.Unary(
+      context, *request, *response, [this](const CallContext& call, const csi::v1::ProbeRequest&) {
+        const absl::Status ready = ready_();
+        if (!ready.ok()) {
+          LogWarning("not ready",
+                     {{"request", call.request_id}, {"error", std::string(ready.message())}});
+        }
+        csi::v1::ProbeResponse probe;
+        probe.mutable_ready()->set_value(ready.ok());
+        return absl::StatusOr<csi::v1::ProbeResponse>(probe);
+      });
+}
+
+Reactor* ControllerService::CreateVolume(Context* context,
+                                         const csi::v1::CreateVolumeRequest* request,
+                                         csi::v1::CreateVolumeResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::CreateVolume);
+}
+
+Reactor* ControllerService::DeleteVolume(Context* context,
+                                         const csi::v1::DeleteVolumeRequest* request,
+                                         csi::v1::DeleteVolumeResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::DeleteVolume);
+}
+
+Reactor* ControllerService::ValidateVolumeCapabilities(
+    Context* context, const csi::v1::ValidateVolumeCapabilitiesRequest* request,
+    csi::v1::ValidateVolumeCapabilitiesResponse* response) {
+  return Run(runner_, context, request, response, controller_,
+             &Controller::ValidateVolumeCapabilities);
+}
+
+Reactor* ControllerService::ListVolumes(Context* context,
+                                        const csi::v1::ListVolumesRequest* request,
+                                        csi::v1::ListVolumesResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::ListVolumes);
+}
+
+Reactor* ControllerService::ControllerGetVolume(Context* context,
+                                                const csi::v1::ControllerGetVolumeRequest* request,
+                                                csi::v1::ControllerGetVolumeResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::GetVolume);
+}
+
+Reactor* ControllerService::GetCapacity(Context* context,
+                                        const csi::v1::GetCapacityRequest* request,
+                                        csi::v1::GetCapacityResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::GetCapacity);
+}
+
+Reactor* ControllerService::ControllerExpandVolume(
+    Context* context, const csi::v1::ControllerExpandVolumeRequest* request,
+    csi::v1::ControllerExpandVolumeResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::ExpandVolume);
+}
+
+Reactor* ControllerService::ControllerGetCapabilities(
+    Context* context, const csi::v1::ControllerGetCapabilitiesRequest* request,
+    csi::v1::ControllerGetCapabilitiesResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::GetCapabilities);
+}
+
+Reactor* NodeService::NodeStageVolume(Context* context,
+                                      const csi::v1::NodeStageVolumeRequest* request,
+                                      csi::v1::NodeStageVolumeResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::StageVolume);
+}
+
+Reactor* NodeService::NodeUnstageVolume(Context* context,
+                                        const csi::v1::NodeUnstageVolumeRequest* request,
+                                        csi::v1::NodeUnstageVolumeResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::UnstageVolume);
+}
+
+Reactor* NodeService::NodePublishVolume(Context* context,
+                                        const csi::v1::NodePublishVolumeRequest* request,
+                                        csi::v1::NodePublishVolumeResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::PublishVolume);
+}
+
+Reactor* NodeService::NodeUnpublishVolume(Context* context,
+                                          const csi::v1::NodeUnpublishVolumeRequest* request,
+                                          csi::v1::NodeUnpublishVolumeResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::UnpublishVolume);
+}
+
+Reactor* NodeService::NodeGetVolumeStats(Context* context,
+                                         const csi::v1::NodeGetVolumeStatsRequest* request,
+                                         csi::v1::NodeGetVolumeStatsResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::GetVolumeStats);
+}
+
+Reactor* NodeService::NodeExpandVolume(Context* context,
+                                       const csi::v1::NodeExpandVolumeRequest* request,
+                                       csi::v1::NodeExpandVolumeResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::ExpandVolume);
+}
+
+Reactor* NodeService::NodeGetCapabilities(Context* context,
+                                          const csi::v1::NodeGetCapabilitiesRequest* request,
+                                          csi::v1::NodeGetCapabilitiesResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::GetCapabilities);
+}
+
+Reactor* NodeService::NodeGetInfo(Context* context, const csi::v1::NodeGetInfoRequest* request,
+                                  csi::v1::NodeGetInfoResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::GetInfo);
+}
+
+}  // namespace ashlar::csi_driver

@@ -1,0 +1,59 @@
+// VolumeObjects: Volume objects as CSI's controller service needs them: written to the API server,
+// then waited for. Every function may be repeated; a repeat goes on where the last one ended.
+// Thread-safe. Statuses of the Kubernetes client are passed on with the volume's name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ashlar/v1alpha1/volume.pb.h"
+#include "lib/base/clock.h"
+#include "lib/kube/client.h"
+#include "lib/runtime/informer.h"
+#include "lib/runtime/object_waiter.h"
+
+namespace ashlar::csi_driver {
+
+class VolumeObjects {
+ public:
+  // All must outlive this object. `volumes` is an informer of the kind Volume.
+  VolumeObjects(kube::Client& client, runtime::Informer& volumes, Clock& clock);
+
+  // False until the objects have been read once: until then only Find tells the truth.
+  bool Synced() const { return volumes_.Synced(); }
+
+  // The object as it is now, or made from `wanted` if there is none.
+  absl::StatusOr<v1alpha1::Volume> FindOrCreate(const CallContext& context,
+                                                const v1alpha1::Volume& wanted);
+
+  // NotFound, with the name.
+  absl::StatusOr<v1alpha1::Volume> Find(const CallContext& context, const std::string& name);
+
+  // Waits until the volume is carved with the size that its spec asks for. The refusal of
+  // DecideCarve; DeadlineExceeded with what is missing, a little before the context's deadline, so
+  // that the caller hears why; Aborted if the object vanishes or is replaced.
+  absl::StatusOr<v1alpha1::Volume> AwaitCarved(const CallContext& context,
+                                               const v1alpha1::Volume& volume);
+
+  // Raises spec.size to `bytes` if it is less. The object after that.
+  absl::StatusOr<v1alpha1::Volume> Grow(const CallContext& context, const std::string& name,
+                                        int64_t bytes);
+
+  // Deletes the object and waits until it is gone. Absent is success. DeadlineExceeded says what
+  // holds it.
+  absl::Status Remove(const CallContext& context, const std::string& name);
+
+  // All objects, by name.
+  std::vector<v1alpha1::Volume> List() const;
+
+ private:
+  absl::StatusOr<Json> Get(const CallContext& context, const std::string& name);
+
+  kube::Client& client_;
+  runtime::Informer& volumes_;
+  Clock& clock_;
+  runtime::ObjectWaiter waiter_;
+};
+
+}  // namespace ashlar::csi_driver
