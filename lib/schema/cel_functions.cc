@@ -92,7 +92,6 @@ ValueOr TextMethod(absl::string_view name, const Value& receiver, const Value& a
 
 ValueOr QuantityMethod(absl::string_view name, const Quantity& left, const Value* argument) {
   if (argument == nullptr) {
-    if (name == "sign") return Int(left < Quantity() ? -1 : left == Quantity() ? 0 : 1);
     if (name == "isInteger") return Bool(left.IsInteger());
     if (name == "asApproximateFloat") return Value::Own(left.Approximate());
     if (left.IsInteger()) return Int(left.Value());
@@ -178,12 +177,11 @@ bool OneOf(absl::string_view name, std::initializer_list<absl::string_view> name
 
 bool IsFunction(absl::string_view name, size_t arguments) {
   return arguments == 1 &&
-         OneOf(name, {"size", "string", "int", "double", "quantity", "isQuantity"});
+         OneOf(name, {"size", "string", "int", "double", "quantity", "isQuantity", "sign"});
 }
 
 bool IsMethod(absl::string_view name, size_t arguments) {
-  if (arguments == 0)
-    return OneOf(name, {"size", "sign", "isInteger", "asInteger", "asApproximateFloat"});
+  if (arguments == 0) return OneOf(name, {"size", "isInteger", "asInteger", "asApproximateFloat"});
   return arguments == 1 && OneOf(name, {"startsWith", "endsWith", "contains", "matches",
                                         "isGreaterThan", "isLessThan", "compareTo", "add", "sub"});
 }
@@ -198,7 +196,11 @@ ValueOr CallFunction(absl::string_view name, const std::vector<Value>& arguments
   if (name == "string") return ToText(argument);
   if (name == "int") return ToInt(argument);
   if (name == "double") return ToDouble(argument);
-  if (!argument.json().is_string()) return NoOverload(name, {&argument});
+  if (name == "sign" && argument.quantity()) {
+    const Quantity& quantity = *argument.quantity();
+    return Int(quantity < Quantity() ? -1 : quantity == Quantity() ? 0 : 1);
+  }
+  if (name == "sign" || !argument.json().is_string()) return NoOverload(name, {&argument});
   const auto quantity = Quantity::Parse(argument.json().get_ref<const std::string&>());
   if (name == "isQuantity") return Bool(quantity.ok());
   if (!quantity.ok()) return quantity.status();

@@ -1,8 +1,8 @@
 // The functions, methods and operators that rules may use. Internal to lib/schema. Thread-safe.
 //
-// Functions: size, string, int, double, quantity, isQuantity. Methods of strings: startsWith,
+// Functions: size, string, int, double, quantity, isQuantity, sign. Methods of strings: startsWith,
 // endsWith, contains, matches, size; of lists and maps: size; of quantities: isGreaterThan,
-// isLessThan, compareTo, add, sub, sign, isInteger, asInteger, asApproximateFloat. Macros of lists
+// isLessThan, compareTo, add, sub, isInteger, asInteger, asApproximateFloat. Macros of lists
 // and maps: all, exists, exists_one, filter, map.
 #pragma once
 

@@ -74,7 +74,7 @@ TEST(Cel, RulesThatHold) {
                            "quantity('1500m').isInteger() == false",
                            "quantity('2k').asInteger() == 2000",
                            "isQuantity('1Gi') && !isQuantity('x')",
-                           "quantity('-1').sign() == -1",
+                           "sign(quantity('-1')) == -1",
                            "self.__namespace__ == 'ns'",
                            "self.with__dash__dash == 1",
                            "null == null",
