@@ -26,6 +26,10 @@ constexpr absl::string_view kPartial = ".img.partial";
 // filesystem's size alone, so that filling a pool does not set bytes free.
 int64_t MetadataBytes(int64_t filesystem_bytes) { return 8 * kMiB + filesystem_bytes / 4096; }
 
+// Of a volume: at most this much for attributes and extent maps, and its inode and directory entry.
+constexpr int64_t kDescriptionBytes = 64 << 10;
+constexpr int64_t kInodeBytes = 512;
+
 int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 }  // namespace
@@ -49,19 +53,20 @@ absl::StatusOr<PoolUsage> FileBackend::Usage() {
 absl::StatusOr<PoolUsage> FileBackend::UsageLocked() {
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                           sys::ListDirectory(VolumesDirectory()));
-  int64_t promised = 0, held = 0;
+  int64_t promised = 0, held = 0;  // held: with the blocks that describe the volume
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, kImage) && !absl::EndsWith(name, kPartial)) continue;
     const absl::StatusOr<sys::FileStat> stat =
         sys::StatFile(absl::StrCat(VolumesDirectory(), "/", name));
     if (!stat.ok()) continue;  // removed or renamed since the listing
     promised += stat->size_bytes;
-    held += std::min(stat->size_bytes, stat->used_bytes);
+    held += std::min(stat->size_bytes + kDescriptionBytes, stat->used_bytes) + kInodeBytes;
   }
   ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(root_));
   // Bytes that volumes have but do not hold yet (sparse ones, or punched out) are still free to the
   // filesystem; counting them as capacity and as promised keeps them for their owners.
-  int64_t capacity = fs.available_bytes + held - MetadataBytes(fs.total_bytes);
+  int64_t capacity =
+      SteadyCapacity(FloorMiB(fs.available_bytes + held - MetadataBytes(fs.total_bytes)));
   if (options_.limit_bytes > 0) capacity = std::min(capacity, options_.limit_bytes);
   capacity = std::max<int64_t>(0, capacity - options_.reserve_bytes);
   if (options_.sparse)
@@ -72,6 +77,11 @@ absl::StatusOr<PoolUsage> FileBackend::UsageLocked() {
   usage.allocated_bytes = promised;
   usage.allocatable_bytes = FloorMiB(capacity - promised);
   return usage;
+}
+
+int64_t FileBackend::SteadyCapacity(int64_t found_bytes) {
+  if (std::abs(found_bytes - capacity_bytes_) > 2 * kMiB) capacity_bytes_ = found_bytes;
+  return capacity_bytes_;
 }
 
 absl::Status FileBackend::CheckRoom(int64_t more_bytes) {
@@ -103,7 +113,7 @@ absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
   absl::Status made = Build(context, facts, size_bytes, partial);
   if (made.ok()) made = sys::RenameDurably(partial, image);
   if (!made.ok()) {
-    (void)sys::RemoveFile(partial, Durability::kProcessCrash);
+    (void)Discard(partial);
     return made;
   }
   return Describe(image);
@@ -192,8 +202,21 @@ absl::Status FileBackend::Refill(const std::string& id) {
   return sys::Preallocate(fd.get(), stat.size_bytes, path);
 }
 
+absl::Status FileBackend::Discard(const std::string& path) {
+  const absl::StatusOr<UniqueFd> fd = sys::OpenFile(path, O_RDWR);
+  if (absl::IsNotFound(fd.status())) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(fd.status());
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd->get(), 0, path));
+  return sys::RemoveFile(path, Durability::kPowerCut);
+}
+
 absl::Status FileBackend::Remove(const std::string& id) {
-  return sys::RemoveFile(ImagePath(id), Durability::kPowerCut);
+  const std::string image = ImagePath(id);
+  // From here on it is garbage, as what was never completed is: a crash cannot leave an image that
+  // is empty but looks complete.
+  const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(id), kPartial);
+  if (sys::Exists(image)) ASHLAR_RETURN_IF_ERROR(sys::RenameDurably(image, partial));
+  return Discard(partial);
 }
 
 absl::Status FileBackend::RemoveLeftovers() {
@@ -203,8 +226,7 @@ absl::Status FileBackend::RemoveLeftovers() {
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, kPartial)) continue;
     LogInfo("removing a volume that was never completed", {{"file", name}});
-    ASHLAR_RETURN_IF_ERROR(
-        sys::RemoveFile(absl::StrCat(VolumesDirectory(), "/", name), Durability::kProcessCrash));
+    ASHLAR_RETURN_IF_ERROR(Discard(absl::StrCat(VolumesDirectory(), "/", name)));
   }
   return absl::OkStatus();
 }

@@ -49,6 +49,12 @@ class FileBackend final : public StorageBackend {
   // ResourceExhausted unless `more_bytes` can be allocated.
   absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
   absl::StatusOr<PoolUsage> UsageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
+  // `found_bytes`, or what was found before if it differs by no more than the filesystem's own
+  // bookkeeping. The room that MetadataBytes keeps covers the difference; without this the
+  // rounding to 1 MiB would turn an inode into a MiB that was promised and cannot be had.
+  int64_t SteadyCapacity(int64_t found_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
+  // Frees the blocks before it returns, which unlink alone does not on XFS.
+  absl::Status Discard(const std::string& path);
   absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, int64_t size_bytes,
                      const std::string& path);
@@ -63,6 +69,8 @@ class FileBackend final : public StorageBackend {
   // calls under it take milliseconds; formatting happens outside.
   Mutex space_mu_;
   FileBackendOptions options_ ABSL_GUARDED_BY(space_mu_);
+  // The last capacity that was found. See SteadyCapacity.
+  int64_t capacity_bytes_ ABSL_GUARDED_BY(space_mu_) = 0;
 };
 
 }  // namespace ashlar::node_agent

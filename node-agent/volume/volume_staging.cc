@@ -103,7 +103,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
     ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
     ASHLAR_RETURN_IF_ERROR(env_.mounts.MountDevice(
         context, entry.record.device, entry.record.staging_path, facts.fs_type, options));
-    if (must_grow) ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
+    if (must_grow && facts.fs_type == "xfs") ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   }
   entry.record.phase = VolumePhase::kStaged;
   return table_.Put(entry);
@@ -116,14 +116,18 @@ absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const Vo
   ASHLAR_ASSIGN_OR_RETURN(const SuperblockState state,
                           ParseSuperblock(entry.record.facts.fs_type, head));
   must_grow = entry.stored->size_bytes - state.size_bytes >= kMiB;
-  if (!state.needs_check) return absl::OkStatus();
+  const bool grow_ext4 = must_grow && entry.record.facts.fs_type == "ext4";
+  if (!state.needs_check && !grow_ext4) return absl::OkStatus();
   // e2fsck(8): 0 clean, 1 corrected, 2 corrected and to be mounted afresh; others are failures.
-  const std::vector<std::string> argv = {"e2fsck", "-p", entry.record.device};
+  std::vector<std::string> argv = {"e2fsck", "-p", entry.record.device};
+  if (grow_ext4) argv.insert(argv.begin() + 1, "-f");  // resize2fs insists on it
   ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, env_.commands.Run(context, argv));
   LogInfo("filesystem checked", {{"volume", entry.record.facts.id},
                                  {"exit_code", result.exit_code},
                                  {"request", context.request_id}});
-  return result.exit_code <= 2 ? absl::OkStatus() : sys::ExpectSuccess(argv, result);
+  if (result.exit_code > 2) return sys::ExpectSuccess(argv, result);
+  return grow_ext4 ? sys::RunChecked(env_.commands, context, {"resize2fs", entry.record.device})
+                   : absl::OkStatus();
 }
 
 absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
@@ -261,7 +265,11 @@ absl::Status VolumeManager::GrowFilesystem(const CallContext& context, const Vol
   const VolumeFacts& facts = entry.record.facts;
   if (facts.fs_type == "xfs")
     return sys::RunChecked(env_.commands, context, {"xfs_growfs", entry.record.staging_path});
-  return sys::RunChecked(env_.commands, context, {"resize2fs", entry.record.device});
+  const absl::Status grown =
+      sys::RunChecked(env_.commands, context, {"resize2fs", entry.record.device});
+  if (absl::StrContains(grown.message(), "Permission denied to resize"))
+    return Annotate(grown, "the kernel grows a mounted ext4 only for CAP_SYS_RESOURCE");
+  return grown;
 }
 
 absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const std::string& id,
