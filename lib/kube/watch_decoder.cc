@@ -23,7 +23,7 @@ absl::StatusOr<std::optional<WatchEvent>> DecodeWatchLine(absl::string_view line
                                                           const KindInfo& kind) {
   if (absl::StripAsciiWhitespace(line).empty()) return std::nullopt;
   auto skip = [&](absl::string_view why) {
-    LogError("skipped a watch event", {{"kind", kind.kind}, {"reason", why}});
+    LogWarning("skipped a watch event", {{"kind", kind.kind}, {"reason", why}});
     return std::nullopt;
   };
   auto event = ParseJson(line);
