@@ -96,7 +96,7 @@ absl::StatusOr<csi::v1::NodeUnpublishVolumeResponse> Node::UnpublishVolume(
 absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
     const CallContext& context, const csi::v1::NodeGetVolumeStatsRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
-  ASHLAR_RETURN_IF_ERROR(CheckPath("volume_path", request.volume_path()));
+  ASHLAR_RETURN_IF_ERROR(CheckVolumePath(request.volume_path()));
   agent::v1::GetVolumeStatsRequest ask;
   ask.set_volume_id(request.volume_id());
   ask.set_volume_path(request.volume_path());
@@ -115,7 +115,7 @@ absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
 absl::StatusOr<csi::v1::NodeExpandVolumeResponse> Node::ExpandVolume(
     const CallContext& context, const csi::v1::NodeExpandVolumeRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
-  ASHLAR_RETURN_IF_ERROR(CheckPath("volume_path", request.volume_path()));
+  ASHLAR_RETURN_IF_ERROR(CheckVolumePath(request.volume_path()));
   if (request.has_volume_capability()) {
     ASHLAR_RETURN_IF_ERROR(ReadAccess(request.volume_capability()).status());
   }

@@ -86,6 +86,17 @@ TEST_F(NodeTest, IncompleteRequestsDoNotReachTheAgent) {
   EXPECT_EQ(agent_.calls(), 0);
 }
 
+TEST_F(NodeTest, NoVolumeIsAtAPathThatCannotBeOne) {
+  csi::v1::NodeGetVolumeStatsRequest stats;
+  stats.set_volume_id("v1");
+  stats.set_volume_path("some/path");
+  EXPECT_EQ(node_.GetVolumeStats({}, stats).status().code(), StatusCode::kNotFound);
+  csi::v1::NodeExpandVolumeRequest expand;
+  expand.set_volume_id("v1");
+  expand.set_volume_path("some/path");
+  EXPECT_EQ(node_.ExpandVolume({}, expand).status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(NodeTest, InfoHasTheTopologyOfTheNode) {
   const auto info = node_.GetInfo({}, {});
   ASSERT_TRUE(info.ok()) << info.status();

@@ -179,6 +179,13 @@ absl::Status CheckPath(absl::string_view field, absl::string_view path) {
   return absl::OkStatus();
 }
 
+absl::Status CheckVolumePath(absl::string_view path) {
+  if (path.empty()) return Invalid("volume_path is required");
+  const absl::Status possible = CheckPath("volume_path", path);
+  if (possible.ok()) return possible;
+  return absl::NotFoundError(absl::StrCat("no volume is there: ", possible.message()));
+}
+
 absl::StatusOr<Access> ReadAccess(const VolumeCapability& capability) {
   Access access;
   if (!capability.has_access_mode()) return Invalid("volume_capability.access_mode is required");

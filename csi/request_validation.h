@@ -23,6 +23,10 @@ absl::Status CheckVolumeId(absl::string_view volume_id);
 // Required and absolute, without "." and ".." as elements.
 absl::Status CheckPath(absl::string_view field, absl::string_view path);
 
+// For calls about a path where a volume may or may not be: required, and NotFound for what can't be
+// the path of a volume.
+absl::Status CheckVolumePath(absl::string_view path);
+
 // How a volume is to be used.
 struct Access {
   bool block = false;
