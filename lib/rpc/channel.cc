@@ -3,12 +3,14 @@
 #include "absl/strings/str_cat.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
+#include "lib/rpc/grpc_log.h"
 #include "lib/rpc/unix_socket.h"
 
 namespace ashlar::rpc {
 namespace {
 
 grpc::ChannelArguments Arguments() {
+  RouteGrpcLog();
   grpc::ChannelArguments arguments;
   // A server that comes back is found soon; the default waits up to two minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);

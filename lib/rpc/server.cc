@@ -6,6 +6,7 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/server_builder.h"
 #include "lib/base/status_macros.h"
+#include "lib/rpc/grpc_log.h"
 #include "lib/rpc/unix_socket.h"
 
 namespace ashlar::rpc {
@@ -44,6 +45,7 @@ void SetLimits(grpc::ServerBuilder& builder, size_t max_memory_bytes) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       const std::vector<grpc::Service*>& services) {
+  RouteGrpcLog();
   const std::string socket = UnixSocketPath(options.address);
   ASHLAR_ASSIGN_OR_RETURN(auto credentials, Credentials(options, !socket.empty()));
   if (!socket.empty()) ASHLAR_RETURN_IF_ERROR(RemoveStaleSocket(socket));
