@@ -51,7 +51,9 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
       if (flag.is_string()) record.mount_flags.push_back(flag.get<std::string>());
   if (const Json* all = FindJson(json, {"publications"}); all != nullptr && all->is_object())
     for (const auto& [target, one] : all->items())
-      record.publications[target].read_only = one.value("readOnly", false);
+      record.publications[target].read_only = FindJson(one, {"readOnly"}) != nullptr &&
+                                              FindJson(one, {"readOnly"})->is_boolean() &&
+                                              FindJson(one, {"readOnly"})->get<bool>();
   if (const Json* single = FindJson(json, {"singleWriter"});
       single != nullptr && single->is_boolean())
     record.single_writer = single->get<bool>();
