@@ -103,11 +103,11 @@ AgentView AgentDirectory::ViewOf(const Agent& agent) const {
     return view;
   }
   view.state = AgentState::kSilent;
-  view.detail =
-      agent.report == nullptr
-          ? "never heard"
-          : absl::StrCat("not heard for ", absl::FormatDuration(absl::Trunc(now - agent.last_heard,
-                                                                            absl::Seconds(1))));
+  view.detail = agent.report == nullptr
+                    ? "never heard"
+                    : absl::StrCat("not heard since ",
+                                   absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", agent.last_heard,
+                                                    absl::UTCTimeZone()));
   if (!agent.last_error.empty()) absl::StrAppend(&view.detail, " (", agent.last_error, ")");
   return view;
 }
@@ -202,6 +202,7 @@ absl::Status AgentDirectory::TakeIn(const std::string& node,
     before = std::exchange(agent.report, report);
     agent.last_heard = clock_.Now();
     agent.last_error.clear();
+    heard_.NotifyAll();
   }
   if (before == nullptr) {
     LogInfo("agent heard", {{"node", node}, {"version", report->inventory().agent_version()}});
@@ -209,6 +210,22 @@ absl::Status AgentDirectory::TakeIn(const std::string& node,
   const ReportChange change = Compare(node, before.get(), *report);
   if (!change.empty()) listener_(change);
   return absl::OkStatus();
+}
+
+void AgentDirectory::AwaitHeard(const CallContext& context, absl::Time latest) {
+  std::stop_callback wake(context.stop, [this] {
+    MutexLock lock(mu_);
+    heard_.NotifyAll();
+  });
+  MutexLock lock(mu_);
+  auto all_heard = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return std::all_of(agents_.begin(), agents_.end(), [](const auto& entry) {
+      return !entry.second.present || entry.second.report != nullptr;
+    });
+  };
+  while (!all_heard() && clock_.Now() < latest && !context.stop.stop_requested()) {
+    clock_.WaitUntil(heard_, mu_, latest);
+  }
 }
 
 void AgentDirectory::NoteError(const std::string& node, const absl::Status& status) {

@@ -75,6 +75,9 @@ class AgentDirectory {
   // Unavailable, with the reason, if the agent of the node was not heard lately.
   absl::StatusOr<std::shared_ptr<AgentClient>> Client(absl::string_view node) const;
 
+  // Blocks until every agent that was set has been heard, `latest` has come, or the context ends.
+  void AwaitHeard(const CallContext& context, absl::Time latest);
+
   const AgentDirectoryOptions& options() const { return options_; }
 
  private:
@@ -111,6 +114,7 @@ class AgentDirectory {
   const absl::Time started_;
 
   mutable Mutex mu_;
+  CondVar heard_;
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   absl::flat_hash_map<std::string, Agent> agents_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::thread::id, std::jthread> threads_ ABSL_GUARDED_BY(mu_);

@@ -16,6 +16,11 @@ bool Roomier(const agent::v1::PoolState* before, const agent::v1::PoolState& aft
          after.allocatable_bytes() > before->allocatable_bytes();
 }
 
+bool Turned(const agent::v1::PoolState* before, const agent::v1::PoolState& after) {
+  return before == nullptr || before->ready() != after.ready() ||
+         before->reason() != after.reason() || before->message() != after.message();
+}
+
 bool SameFacts(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
   if (a.agent_version() != b.agent_version() || a.boot_id() != b.boot_id() ||
       a.kernel() != b.kernel() || a.drives_size() != b.drives_size()) {
@@ -66,6 +71,7 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
     if (Same(old, pool)) continue;
     change.pools.push_back(pool.name());
     if (Roomier(old, pool)) change.roomier.push_back(pool.name());
+    if (Turned(old, pool)) change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : after.inventory().volumes()) {
     const agent::v1::VolumeState* old =
@@ -74,7 +80,9 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
   }
   if (before == nullptr) return change;
   for (const agent::v1::PoolState& pool : before->inventory().pools()) {
-    if (after.FindPool(pool.name()) == nullptr) change.pools.push_back(pool.name());
+    if (after.FindPool(pool.name()) != nullptr) continue;
+    change.pools.push_back(pool.name());
+    change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : before->inventory().volumes()) {
     if (after.FindVolume(volume.volume_id()) == nullptr) {

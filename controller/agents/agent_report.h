@@ -36,6 +36,7 @@ struct ReportChange {
   bool first = false;                // nothing was known of the node before
   bool facts = false;                // anything but pools and volumes: drives, versions
   std::vector<std::string> pools;    // that came, went or changed
+  std::vector<std::string> turned;   // pools that came, went, or whose readiness changed
   std::vector<std::string> volumes;  // that came, went or changed
   std::vector<std::string> roomier;  // pools that became ready or have more to give
   bool empty() const { return !first && !facts && pools.empty() && volumes.empty(); }

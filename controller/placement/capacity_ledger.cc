@@ -56,7 +56,8 @@ void CapacityLedger::Observe(absl::string_view name, NodeReport report) {
 
 void CapacityLedger::Forget(absl::string_view node) { Observe(node, {}); }
 
-void CapacityLedger::FillIn(NodeOffer& offer, absl::string_view pool) const {
+void CapacityLedger::FillIn(NodeOffer& offer, absl::string_view pool,
+                            absl::string_view volume) const {
   auto node = nodes_.find(offer.node);
   const PoolReport* report = nullptr;
   if (node != nodes_.end()) {
@@ -71,15 +72,22 @@ void CapacityLedger::FillIn(NodeOffer& offer, absl::string_view pool) const {
   }
   offer.pool_reason = report->reason;
   offer.pool_message = report->message;
-  offer.allocatable_bytes = report->allocatable_bytes - Lookup(node->second.in_flight_bytes, pool);
+  const int64_t left = report->allocatable_bytes - Lookup(node->second.in_flight_bytes, pool);
+  offer.allocatable_bytes =
+      std::max<int64_t>(0, left) + Lookup(node->second.report.volume_bytes, volume);
 }
 
 PlacementOutcome CapacityLedger::Assign(std::vector<NodeOffer> offers,
                                         const VolumeRequest& request) {
   MutexLock lock(mu_);
   auto promised = promises_.find(request.volume);
-  if (promised != promises_.end()) return Plan{{promised->second}};
-  for (NodeOffer& offer : offers) FillIn(offer, request.pool);
+  if (promised != promises_.end()) {
+    if (request.node.empty() || request.node == promised->second.node) {
+      return Plan{{promised->second}};
+    }
+    Remove(request.volume);  // somebody else has decided on a node
+  }
+  for (NodeOffer& offer : offers) FillIn(offer, request.pool, request.volume);
   PlacementOutcome outcome = Place(offers, request);
   if (const Plan* plan = std::get_if<Plan>(&outcome)) {
     for (const Assignment& assignment : plan->assignments) Add(assignment);
@@ -102,11 +110,8 @@ PlacementOutcome CapacityLedger::Grow(const Assignment& assignment) {
   MutexLock lock(mu_);
   const Assignment promise = Rounded(assignment);
   Remove(promise.volume);
-  const int64_t present = Lookup(nodes_[promise.node].report.volume_bytes, promise.volume);
   NodeOffer offer{.node = promise.node, .selected = true, .agent = AgentState::kHeard};
-  FillIn(offer, promise.pool);
-  // What the volume holds already does not have to be found again.
-  offer.allocatable_bytes = std::max<int64_t>(0, offer.allocatable_bytes) + present;
+  FillIn(offer, promise.pool, promise.volume);
   PlacementOutcome outcome = Place({offer}, {.volume = promise.volume,
                                              .pool = promise.pool,
                                              .size_bytes = assignment.bytes,

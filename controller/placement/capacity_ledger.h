@@ -83,7 +83,9 @@ class CapacityLedger {
   static int64_t Outstanding(const Node& node, const Assignment& promise);
   void Add(const Assignment& promise) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Remove(absl::string_view volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void FillIn(NodeOffer& offer, absl::string_view pool) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Completes the offer for the volume. Bytes that the volume holds there already are free for it.
+  void FillIn(NodeOffer& offer, absl::string_view pool, absl::string_view volume) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, Node> nodes_ ABSL_GUARDED_BY(mu_);

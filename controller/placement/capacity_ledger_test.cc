@@ -57,6 +57,18 @@ TEST(CapacityLedger, TheSameVolumeKeepsItsPlace) {
   EXPECT_EQ(ledger.InFlightBytes("b", "fast"), 0);
 }
 
+TEST(CapacityLedger, AVolumeThatNamesAnotherNodeMovesThere) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(10 * kMi));
+  ledger.Observe("b", Report(9 * kMi));
+  ledger.Assign(Offers({"a", "b"}), Request("v", 6 * kMi));
+  VolumeRequest request = Request("v", 6 * kMi);
+  request.node = "b";
+  ledger.Assign(Offers({"b"}), request);
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  EXPECT_EQ(ledger.InFlightBytes("b", "fast"), 6 * kMi);
+}
+
 TEST(CapacityLedger, AReportThatShowsTheVolumeEndsItsPromise) {
   CapacityLedger ledger;
   ledger.Observe("a", Report(10 * kMi));
@@ -144,6 +156,17 @@ TEST(CapacityLedger, RefusedGrowthSaysWhatIsLeftAndPromisesNothing) {
   EXPECT_EQ(std::get<Refusal>(outcome).largest_bytes, 10 * kMi);
   EXPECT_THAT(std::get<Refusal>(outcome).Explain(), HasSubstr("needs 11Mi but 10Mi"));
   EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+}
+
+TEST(CapacityLedger, AVolumeThatIsThereAlreadyIsPlacedOnAFullNode) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(0, {{"v", 6 * kMi}}));
+  VolumeRequest request = Request("v", 6 * kMi);
+  request.node = "a";
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), request)));
+  EXPECT_EQ(ledger.InFlightBytes("a", "fast"), 0);
+  request.volume = "w";
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), request)));
 }
 
 TEST(CapacityLedger, AForgottenNodeOffersNothing) {

@@ -39,7 +39,7 @@ struct NodeOffer {
   bool selected = false;  // by the pool's node selector
   bool cordoned = false;  // spec.unschedulable of the Node
   AgentState agent = AgentState::kNone;
-  std::string agent_detail;  // such as "not heard for 45s"; may be empty
+  std::string agent_detail;  // such as "not heard since 12:00"; may be empty
   bool pool_ready = false;
   std::string pool_reason;  // of a pool that is not ready
   std::string pool_message;

@@ -1,0 +1,108 @@
+#include "controller/node_inventory/node_inventory_plan.h"
+
+#include "absl/strings/str_cat.h"
+#include "lib/api/conditions.h"
+
+namespace ashlar::controller {
+namespace {
+
+void Set(v1alpha1::NodeInventory& object, absl::string_view type, absl::string_view status,
+         absl::string_view reason, absl::string_view message, absl::Time now) {
+  api::SetCondition(*object.mutable_status()->mutable_conditions(),
+                    {type, status, reason, message, object.metadata().generation()}, now);
+}
+
+v1alpha1::Drive DriveOf(const agent::v1::Drive& from) {
+  v1alpha1::Drive drive;
+  drive.set_id(from.id());
+  drive.set_device(from.device());
+  drive.set_serial(from.serial());
+  drive.set_wwid(from.wwid());
+  drive.set_model(from.model());
+  drive.set_transport(from.transport());
+  drive.set_size(from.size_bytes());
+  drive.set_logical_block_bytes(from.logical_block_bytes());
+  drive.set_physical_block_bytes(from.physical_block_bytes());
+  drive.set_rotational(from.rotational());
+  drive.set_numa_node(from.numa_node());
+  drive.set_pci_address(from.pci_address());
+  drive.set_pool(from.pool());
+  drive.set_reason(from.busy_reason());
+  drive.set_state(!from.pool().empty() ? "Pool" : from.busy_reason().empty() ? "Free" : "InUse");
+  return drive;
+}
+
+void CopyInventory(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStatus& status) {
+  status.set_agent_version(inventory.agent_version());
+  status.set_boot_id(inventory.boot_id());
+  status.set_kernel(inventory.kernel());
+  status.clear_drives();
+  int free = 0;
+  for (const agent::v1::Drive& drive : inventory.drives()) {
+    *status.add_drives() = DriveOf(drive);
+    free += status.drives(status.drives_size() - 1).state() == "Free" ? 1 : 0;
+  }
+  status.set_drive_count(inventory.drives_size());
+  status.set_free_drive_count(free);
+}
+
+void SetLastHeard(v1alpha1::NodeInventoryStatus& status, absl::Time heard,
+                  absl::Duration throttle) {
+  const absl::Time known = absl::FromUnixSeconds(status.last_heard().seconds());
+  if (heard == absl::InfinitePast()) return;
+  if (status.has_last_heard() && heard - known < throttle) return;
+  status.mutable_last_heard()->set_seconds(absl::ToUnixSeconds(heard));
+}
+
+void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
+  std::string bad;
+  for (const agent::v1::PoolState& pool : facts.inventory->pools()) {
+    if (pool.ready()) continue;
+    absl::StrAppend(&bad, bad.empty() ? "" : "; ", "pool ", pool.name(), ": ", pool.reason(), ": ",
+                    pool.message());
+  }
+  int unhealthy = 0;
+  for (const agent::v1::VolumeState& volume : facts.inventory->volumes()) {
+    unhealthy += volume.healthy() ? 0 : 1;
+  }
+  if (unhealthy > 0) {
+    absl::StrAppend(&bad, bad.empty() ? "" : "; ", unhealthy,
+                    unhealthy == 1 ? " volume is" : " volumes are", " not healthy");
+  }
+  if (bad.empty()) return Set(facts.object, "DevicesHealthy", api::kTrue, "Healthy", "", now);
+  Set(facts.object, "DevicesHealthy", api::kFalse, "DevicesUnhealthy", bad, now);
+}
+
+}  // namespace
+
+NodeInventoryStep DecideNodeInventory(const NodeInventoryFacts& facts) {
+  if (!facts.node_exists) {
+    return facts.exists ? NodeInventoryStep::kDelete : NodeInventoryStep::kNothing;
+  }
+  if (facts.exists) return NodeInventoryStep::kUpdate;
+  // Nodes that never had an agent are not listed.
+  return facts.inventory == nullptr ? NodeInventoryStep::kNothing : NodeInventoryStep::kCreate;
+}
+
+void SetNodeInventoryStatus(NodeInventoryFacts& facts, absl::Duration throttle, absl::Time now) {
+  v1alpha1::NodeInventoryStatus& status = *facts.object.mutable_status();
+  if (facts.inventory != nullptr) CopyInventory(*facts.inventory, status);
+  SetLastHeard(status, facts.last_heard, throttle);
+  status.set_observed_generation(facts.object.metadata().generation());
+  if (facts.agent == AgentState::kHeard) {
+    Set(facts.object, "InventoryFresh", api::kTrue, "Heard", "", now);
+    Set(facts.object, "Ready", api::kTrue, "Ready", "", now);
+    SetHealth(facts, now);
+    return;
+  }
+  if (facts.settling) return;
+  const bool none = facts.agent == AgentState::kNone;
+  const char* reason = none ? "NoAgent" : "AgentSilent";
+  const std::string message =
+      none ? "no agent runs on the node" : absl::StrCat("the agent is ", facts.agent_detail);
+  Set(facts.object, "InventoryFresh", api::kFalse, reason, message, now);
+  Set(facts.object, "Ready", api::kFalse, reason, message, now);
+  Set(facts.object, "DevicesHealthy", api::kUnknown, reason, message, now);
+}
+
+}  // namespace ashlar::controller

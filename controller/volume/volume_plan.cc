@@ -1,0 +1,226 @@
+#include "controller/volume/volume_plan.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "lib/api/conditions.h"
+
+namespace ashlar::controller {
+namespace {
+
+void Set(v1alpha1::Volume& volume, absl::string_view type, absl::string_view status,
+         absl::string_view reason, absl::string_view message, absl::Time now) {
+  const int64_t generation = volume.metadata().generation();
+  api::SetCondition(*volume.mutable_status()->mutable_conditions(),
+                    {type, status, reason, message, generation}, now);
+  volume.mutable_status()->set_observed_generation(generation);
+}
+
+std::string AgentProblem(const VolumeFacts& facts) {
+  const std::string& node = facts.volume.spec().node_name();
+  std::string text = facts.agent == AgentState::kNone
+                         ? absl::StrCat("node ", node, " runs no agent")
+                         : absl::StrCat("the agent of node ", node, " is silent");
+  if (!facts.agent_detail.empty()) absl::StrAppend(&text, ": ", facts.agent_detail);
+  return text;
+}
+
+VolumeDecision DecideDeletion(const VolumeFacts& facts) {
+  if (!facts.has_finalizer) return {VolumeStep::kForget};
+  if (facts.volume.spec().node_name().empty()) return {VolumeStep::kDropFinalizer};
+  if (facts.agent == AgentState::kHeard) return {VolumeStep::kRemove};
+  if (facts.node_gone_for_good) return {VolumeStep::kAbandon};
+  return {VolumeStep::kAwaitAgent, kAgentUnavailable,
+          absl::StrCat("the deletion waits: ", AgentProblem(facts))};
+}
+
+VolumeDecision DecideCarving(const VolumeFacts& facts) {
+  const v1alpha1::VolumeSpec& spec = facts.volume.spec();
+  if (spec.size() <= 0) {
+    return {VolumeStep::kRefuse, kInvalidVolume,
+            absl::StrCat("spec.size is ", spec.size(), " and must be greater than 0")};
+  }
+  if (!facts.pool_exists) {
+    return {VolumeStep::kRefuse, kPoolNotFound, absl::StrCat("there is no pool ", spec.pool())};
+  }
+  if (facts.pool_deleting) {
+    return {VolumeStep::kRefuse, kPoolNotReady,
+            absl::StrCat("pool ", spec.pool(), " is being deleted")};
+  }
+  if (spec.node_name().empty()) return {VolumeStep::kPlace};
+  if (facts.agent == AgentState::kHeard) return {VolumeStep::kCarve};
+  if (facts.settling) return {VolumeStep::kAwaitAgent};
+  return {VolumeStep::kRefuse, kAgentUnavailable, AgentProblem(facts)};
+}
+
+bool WantsGrowth(const v1alpha1::Volume& volume, int64_t present_bytes) {
+  return RoundedVolumeBytes(volume.spec().size()) > present_bytes;
+}
+
+void ObserveHealth(VolumeFacts& facts, absl::Time now) {
+  v1alpha1::Volume& volume = facts.volume;
+  const std::string& node = volume.spec().node_name();
+  if (facts.agent != AgentState::kHeard) {
+    if (!facts.settling) {
+      Set(volume, "Healthy", api::kUnknown, kAgentUnavailable, AgentProblem(facts), now);
+    }
+    return;
+  }
+  if (facts.reported != nullptr) {
+    const bool healthy = facts.reported->healthy();
+    Set(volume, "Healthy", healthy ? api::kTrue : api::kFalse, healthy ? "Healthy" : "Unhealthy",
+        facts.reported->message(), now);
+    return;
+  }
+  if (facts.carving_unreported) return;
+  if (facts.reported_pool == nullptr || !facts.reported_pool->ready()) {
+    std::string why = absl::StrCat("pool ", volume.spec().pool(), " is not ready on node ", node);
+    if (facts.reported_pool != nullptr) {
+      absl::StrAppend(&why, ": ", facts.reported_pool->reason(), ": ",
+                      facts.reported_pool->message());
+    }
+    Set(volume, "Healthy", api::kFalse, kPoolNotReady, why, now);
+    return;
+  }
+  Set(volume, "Healthy", api::kFalse, "VolumeLost",
+      absl::StrCat("the agent of node ", node, " does not know the volume any more"), now);
+}
+
+void ObserveState(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now) {
+  v1alpha1::VolumeStatus& status = *volume.mutable_status();
+  status.set_size(state.size_bytes());
+  status.mutable_device()->set_path(state.device_path());
+  status.mutable_device()->set_drive(state.drive());
+  status.mutable_device()->set_extents(state.extents());
+  if (state.publications() > 0) {
+    Set(volume, "Published", api::kTrue, "Published",
+        absl::StrCat("at ", state.publications(), state.publications() == 1 ? " path" : " paths"),
+        now);
+  } else {
+    Set(volume, "Published", api::kFalse, state.staged() ? "Staged" : "NotPublished", "", now);
+  }
+}
+
+void ObserveSize(v1alpha1::Volume& volume, absl::Time now) {
+  // A growth that is still to come leaves the condition to the step that tries it.
+  if (volume.status().size() < volume.spec().size()) return;
+  Set(volume, "Carved", api::kTrue, "Carved",
+      absl::StrCat(FormatBytes(volume.status().size()), " on node ", volume.spec().node_name()),
+      now);
+}
+
+}  // namespace
+
+bool IsCarved(const v1alpha1::Volume& volume) { return volume.status().has_size(); }
+
+VolumeDecision DecideVolume(const VolumeFacts& facts) {
+  const v1alpha1::Volume& volume = facts.volume;
+  if (volume.metadata().has_deletion_timestamp()) return DecideDeletion(facts);
+  if (!IsCarved(volume)) return DecideCarving(facts);
+  // A report may be older than the answer to a growth.
+  const int64_t present = std::max(volume.status().size(),
+                                   facts.reported == nullptr ? 0 : facts.reported->size_bytes());
+  if (!WantsGrowth(volume, present)) return {VolumeStep::kObserve};
+  if (facts.agent != AgentState::kHeard) {
+    if (facts.settling) return {VolumeStep::kObserve};
+    return {VolumeStep::kRefuse, kAgentUnavailable,
+            absl::StrCat("cannot grow: ", AgentProblem(facts))};
+  }
+  // A volume that its agent lost cannot grow; its health says so.
+  const bool lost = facts.reported == nullptr && !facts.carving_unreported;
+  return {lost ? VolumeStep::kObserve : VolumeStep::kGrow};
+}
+
+const char* ReasonOf(Refusal::Kind kind) {
+  switch (kind) {
+    case Refusal::Kind::kNoCapacity:
+      return kNoCapacity;
+    case Refusal::Kind::kPoolNotReady:
+      return kPoolNotReady;
+    case Refusal::Kind::kAgentUnavailable:
+      return kAgentUnavailable;
+  }
+  return kNoCapacity;
+}
+
+CarveFailure ExplainFailure(const absl::Status& status, const std::string& node) {
+  const std::string message = absl::StrCat("node ", node, ": ", std::string(status.message()));
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      return {kNoCapacity, message, true, false};
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kUnimplemented:
+      return {kInvalidVolume, message, true, false};
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kFailedPrecondition:
+      return {kPoolNotReady, message, true, true};
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return {kAgentUnavailable, message, true, true};
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kCancelled:
+      return {kCarveFailed, message, false, true};
+    default:
+      return {kCarveFailed, message, true, true};
+  }
+}
+
+agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts) {
+  const v1alpha1::Volume& volume = facts.volume;
+  const bool block = volume.spec().mode() == "Block";
+  agent::v1::EnsureVolumeRequest request;
+  request.set_volume_id(volume.metadata().name());
+  request.set_pool(volume.spec().pool());
+  // A volume that was carved before its answer arrived is taken as it is; it grows afterwards.
+  request.set_size_bytes(facts.reported == nullptr
+                             ? volume.spec().size()
+                             : std::min(facts.reported->size_bytes(), volume.spec().size()));
+  request.set_mode(block ? agent::v1::VOLUME_MODE_BLOCK : agent::v1::VOLUME_MODE_FILESYSTEM);
+  if (!block) {
+    request.set_fs_type(volume.spec().fs_type().empty() ? "ext4" : volume.spec().fs_type());
+  }
+  return request;
+}
+
+VolumeRequest PlacementRequest(const v1alpha1::Volume& volume, const v1alpha1::Pool& pool) {
+  const v1alpha1::VolumeSpec& spec = volume.spec();
+  VolumeRequest request;
+  request.volume = volume.metadata().name();
+  request.pool = spec.pool();
+  request.size_bytes = spec.size();
+  request.node = spec.node_name();
+  request.allowed_nodes = {spec.allowed_nodes().begin(), spec.allowed_nodes().end()};
+  request.preferred_nodes = {spec.preferred_nodes().begin(), spec.preferred_nodes().end()};
+  request.policy =
+      pool.spec().placement() == "BestFit" ? PlacementPolicy::kBestFit : PlacementPolicy::kMostFree;
+  return request;
+}
+
+void SetRefused(v1alpha1::Volume& volume, const std::string& reason, const std::string& message,
+                absl::Time now) {
+  Set(volume, "Carved", api::kFalse, reason, message, now);
+}
+
+void SetCarved(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now) {
+  ObserveState(volume, state, now);
+  ObserveSize(volume, now);
+  Set(volume, "Healthy", state.healthy() ? api::kTrue : api::kFalse,
+      state.healthy() ? "Healthy" : "Unhealthy", state.message(), now);
+}
+
+void SetObserved(VolumeFacts& facts, absl::Time now) {
+  // What a report says that is older than the carving is not news.
+  if (facts.reported != nullptr && facts.agent == AgentState::kHeard &&
+      facts.reported->size_bytes() >= facts.volume.status().size()) {
+    ObserveState(facts.volume, *facts.reported, now);
+  }
+  ObserveSize(facts.volume, now);
+  ObserveHealth(facts, now);
+}
+
+void SetDeletionWaits(v1alpha1::Volume& volume, const std::string& reason,
+                      const std::string& message, absl::Time now) {
+  Set(volume, "Deleted", api::kFalse, reason, message, now);
+}
+
+}  // namespace ashlar::controller
