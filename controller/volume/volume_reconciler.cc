@@ -313,13 +313,10 @@ void VolumeReconciler::Publish(const Pass& pass, EventSink::Type type, absl::str
   parts_.events.Publish(type, *pass.object, reason, message);
   const Volume& volume = pass.facts.volume;
   if (!volume.spec().has_claim_ref()) return;
-  const Json claim = {{"apiVersion", "v1"},
-                      {"kind", "PersistentVolumeClaim"},
-                      {"metadata",
-                       {{"namespace", volume.spec().claim_ref().namespace_()},
-                        {"name", volume.spec().claim_ref().name()}}}};
-  parts_.events.Publish(type, claim, reason,
-                        absl::StrCat("volume ", pass.name(), ": ", std::string(message)));
+  parts_.events.PublishOnClaim(
+      pass.context, type,
+      {volume.spec().claim_ref().namespace_(), volume.spec().claim_ref().name()}, reason,
+      absl::StrCat("volume ", pass.name(), ": ", std::string(message)));
 }
 
 CallContext VolumeReconciler::AgentContext(const Pass& pass) const {

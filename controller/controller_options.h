@@ -1,0 +1,33 @@
+// ControllerAppOptions: what can be set of the controller. A value.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "controller/agents/agent_client.h"
+#include "controller/agents/agent_directory.h"
+#include "controller/node_inventory/node_inventory_reconciler.h"
+#include "controller/pool/pool_reconciler.h"
+#include "controller/volume/volume_reconciler.h"
+
+namespace ashlar::controller {
+
+struct ControllerAppOptions {
+  std::string space;     // namespace of the agents' pods and of the Lease
+  std::string identity;  // of this replica: the pod's name
+  bool leader_elect = true;
+  // The agents, where there are no pods to find them by. Not empty: pods are not looked at.
+  std::vector<AgentAddress> agents;
+  int volume_workers = 32;
+  int pool_workers = 4;
+  int node_workers = 4;
+  // How long a new leader waits for the first report of every agent before it places anything.
+  absl::Duration first_reports_within = absl::Seconds(2);
+  AgentDirectoryOptions directory;
+  VolumeReconcilerOptions volume;
+  PoolReconcilerOptions pool;
+  NodeInventoryReconcilerOptions node_inventory;
+};
+
+}  // namespace ashlar::controller

@@ -1,0 +1,159 @@
+#include "controller/leadership.h"
+
+#include <thread>
+
+#include "lib/api/kinds.h"
+#include "lib/base/log.h"
+#include "lib/kube/object.h"
+
+namespace ashlar::controller {
+namespace {
+
+// Reports come in bursts; what only refreshes numbers waits for the rest of the burst.
+constexpr absl::Duration kGatherNumbers = absl::Milliseconds(500);
+
+std::string NodeMatters(const Json& node) {
+  const Json* labels = FindJson(node, {"metadata", "labels"});
+  return (labels == nullptr ? "" : DumpJson(*labels)) + (IsCordoned(&node) ? "!" : "");
+}
+
+std::string SpecMatters(const Json& object) {
+  const Json* spec = FindJson(object, {"spec"});
+  return spec == nullptr ? "" : DumpJson(*spec);
+}
+
+std::function<void(const Json&)> PutInto(runtime::Informer& informer) {
+  return [&informer](const Json& object) { informer.Put(object); };
+}
+
+}  // namespace
+
+Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
+                       kube::Client& client, AgentConnector& connector, EventSink& events,
+                       Clock& clock, metrics::Registry& registry)
+    : options_(options),
+      informers_(informers),
+      clock_(clock),
+      agents_(options.directory, connector, ledger_, clock,
+              [this](const ReportChange& change) { OnReport(change); }),
+      pod_agents_(agents_),
+      offers_(informers.nodes, agents_),
+      pool_writer_(client, api::Kind<v1alpha1::Pool>(), PutInto(informers.pools)),
+      volume_writer_(client, api::Kind<v1alpha1::Volume>(), PutInto(informers.volumes)),
+      node_inventory_writer_(client, api::Kind<v1alpha1::NodeInventory>(),
+                             PutInto(informers.node_inventories)),
+      pool_reconciler_(options.pool, {informers.pools, informers.volumes, informers.nodes,
+                                      informers.node_inventories, pool_writer_, agents_, offers_,
+                                      ledger_, events, clock, registry}),
+      volume_reconciler_(options.volume, {informers.volumes, informers.pools, volume_writer_,
+                                          agents_, offers_, ledger_, events, clock, registry,
+                                          [this](const std::string& pool) { OnPromise(pool); }}),
+      node_inventory_reconciler_(options.node_inventory,
+                                 {client, informers.node_inventories, informers.volumes,
+                                  node_inventory_writer_, agents_, offers_, events, clock, registry,
+                                  [this](const std::string& node) { OnFreshness(node); }}),
+      pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
+      volumes_({.name = "volume", .workers = options.volume_workers}, volume_reconciler_, clock,
+               registry),
+      node_inventories_({.name = "node-inventory", .workers = options.node_workers},
+                        node_inventory_reconciler_, clock, registry),
+      node_filter_(NodeMatters),
+      node_inventory_filter_(SpecMatters) {}
+
+void Leadership::Run(const CallContext& context) {
+  LogInfo("leading", {{"identity", options_.identity}});
+  volume_reconciler_.PromiseUnfinished();
+  for (const AgentAddress& agent : options_.agents) agents_.SetAgent(agent);
+  if (options_.agents.empty() && informers_.pods != nullptr) {
+    informers_.pods->AddHandler([this](const api::ObjectKey& key) {
+      pod_agents_.Note(key, informers_.pods->Get(key).get());
+    });
+  }
+  agents_.AwaitHeard(context, clock_.Now() + options_.first_reports_within);
+  WatchCaches();
+  std::jthread pools([&] { pools_.Run(context.stop); });
+  std::jthread node_inventories([&] { node_inventories_.Run(context.stop); });
+  volumes_.Run(context.stop);
+}
+
+void Leadership::WatchCaches() {
+  pools_.Watch(informers_.pools);
+  informers_.pools.AddHandler([this](const api::ObjectKey& key) { QueueWaiting(key.name); });
+  WatchVolumes();
+  WatchNodes();
+}
+
+void Leadership::WatchVolumes() {
+  volumes_.Watch(informers_.volumes);
+  // A pool that is being deleted waits for the end of its volumes.
+  informers_.volumes.AddHandler([this](const api::ObjectKey& key) {
+    if (informers_.volumes.Get(key) != nullptr) return;
+    for (const runtime::ObjectPtr& pool : informers_.pools.List()) {
+      if (kube::IsBeingDeleted(*pool)) pools_.queue().Add(kube::KeyOf(*pool));
+    }
+  });
+}
+
+void Leadership::WatchNodes() {
+  informers_.nodes.AddHandler([this](const api::ObjectKey& key) {
+    if (!node_filter_.Changed(key, informers_.nodes.Get(key).get())) return;
+    node_inventories_.queue().Add(key);
+    QueueAllPools();
+    QueueWaiting("");
+  });
+  node_inventories_.Watch(informers_.node_inventories);
+  informers_.node_inventories.AddHandler([this](const api::ObjectKey& key) {
+    if (node_inventory_filter_.Changed(key, informers_.node_inventories.Get(key).get())) {
+      QueueAllPools();
+    }
+  });
+}
+
+void Leadership::OnReport(const ReportChange& change) {
+  const api::ObjectKey node{"", change.node};
+  if (change.first || change.facts || !change.turned.empty()) {
+    node_inventories_.queue().Add(node);
+  } else {
+    node_inventories_.queue().AddAfter(node, kGatherNumbers);
+  }
+  for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
+  for (const std::string& pool : change.pools) {
+    pools_.queue().AddAfter({"", pool}, kGatherNumbers);
+  }
+  for (const std::string& pool : change.turned) pools_.queue().Add({"", pool});
+  for (const std::string& pool : change.roomier) QueueWaiting(pool);
+  if (change.first) {
+    QueueAllPools();
+    QueueVolumesOf(change.node);
+  }
+}
+
+void Leadership::OnFreshness(const std::string& node) {
+  QueueAllPools();
+  QueueVolumesOf(node);
+  QueueWaiting("");
+}
+
+void Leadership::OnPromise(const std::string& pool) {
+  pools_.queue().AddAfter({"", pool}, kGatherNumbers);
+}
+
+void Leadership::QueueAllPools() {
+  for (const runtime::ObjectPtr& pool : informers_.pools.List()) {
+    pools_.queue().Add(kube::KeyOf(*pool));
+  }
+}
+
+void Leadership::QueueVolumesOf(const std::string& node) {
+  for (const runtime::ObjectPtr& volume : informers_.volumes.List()) {
+    if (JsonString(*volume, {"spec", "nodeName"}) == node) {
+      volumes_.queue().Add(kube::KeyOf(*volume));
+    }
+  }
+}
+
+void Leadership::QueueWaiting(const std::string& pool) {
+  for (const api::ObjectKey& key : volume_reconciler_.Waiting(pool)) volumes_.queue().Add(key);
+}
+
+}  // namespace ashlar::controller

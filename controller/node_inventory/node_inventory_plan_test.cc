@@ -1,0 +1,113 @@
+#include "controller/node_inventory/node_inventory_plan.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lib/api/conditions.h"
+
+namespace ashlar::controller {
+namespace {
+
+using ::testing::HasSubstr;
+
+const absl::Time kNow = absl::FromUnixSeconds(1700000000);
+
+class NodeInventoryPlanTest : public testing::Test {
+ protected:
+  NodeInventoryPlanTest() {
+    facts_.exists = true;
+    facts_.node_exists = true;
+    facts_.agent = AgentState::kHeard;
+    facts_.last_heard = kNow;
+    facts_.inventory = &inventory_;
+    inventory_.set_agent_version("1.2");
+    inventory_.set_boot_id("b");
+    inventory_.set_kernel("6.1");
+  }
+  std::string Condition(const char* type) {
+    SetNodeInventoryStatus(facts_, absl::Minutes(1), now_);
+    const k8s::Condition* c = api::FindCondition(facts_.object.status().conditions(), type);
+    return c == nullptr ? "none" : c->status() + " " + c->reason() + ": " + c->message();
+  }
+  int64_t LastHeard() {
+    SetNodeInventoryStatus(facts_, absl::Minutes(1), now_);
+    return facts_.object.status().last_heard().seconds();
+  }
+
+  absl::Time now_ = kNow;
+  agent::v1::Inventory inventory_;
+  NodeInventoryFacts facts_;
+};
+
+TEST_F(NodeInventoryPlanTest, ObjectsExistForNodesThatHadAnAgent) {
+  auto step = [&](bool exists, bool node, bool inventory) {
+    facts_.exists = exists;
+    facts_.node_exists = node;
+    facts_.inventory = inventory ? &inventory_ : nullptr;
+    return DecideNodeInventory(facts_);
+  };
+  EXPECT_EQ(step(false, true, true), NodeInventoryStep::kCreate);
+  EXPECT_EQ(step(false, true, false), NodeInventoryStep::kNothing);
+  EXPECT_EQ(step(true, true, true), NodeInventoryStep::kUpdate);
+  EXPECT_EQ(step(true, true, false), NodeInventoryStep::kUpdate);
+  EXPECT_EQ(step(true, false, true), NodeInventoryStep::kDelete);
+  EXPECT_EQ(step(false, false, true), NodeInventoryStep::kNothing);
+}
+
+TEST_F(NodeInventoryPlanTest, DrivesAreFreeInUseOrCarryAPool) {
+  inventory_.add_drives()->set_id("free");
+  inventory_.add_drives()->set_id("used");
+  inventory_.mutable_drives(1)->set_busy_reason("mounted at /");
+  inventory_.add_drives()->set_id("pool");
+  inventory_.mutable_drives(2)->set_pool("fast");
+  EXPECT_EQ(Condition("Ready"), "True Ready: ");
+  const v1alpha1::NodeInventoryStatus& status = facts_.object.status();
+  EXPECT_EQ(status.drives(0).state(), "Free");
+  EXPECT_EQ(status.drives(1).state(), "InUse");
+  EXPECT_EQ(status.drives(1).reason(), "mounted at /");
+  EXPECT_EQ(status.drives(2).state(), "Pool");
+  EXPECT_EQ(status.drives(2).pool(), "fast");
+  EXPECT_EQ(status.drive_count(), 3);
+  EXPECT_EQ(status.free_drive_count(), 1);
+  EXPECT_EQ(status.agent_version(), "1.2");
+  EXPECT_EQ(status.boot_id(), "b");
+  EXPECT_EQ(status.kernel(), "6.1");
+}
+
+TEST_F(NodeInventoryPlanTest, AHeartbeatIsNotAWrite) {
+  EXPECT_EQ(LastHeard(), absl::ToUnixSeconds(kNow));
+  facts_.last_heard = now_ = kNow + absl::Seconds(59);
+  EXPECT_EQ(LastHeard(), absl::ToUnixSeconds(kNow));
+  facts_.last_heard = now_ = kNow + absl::Seconds(60);
+  EXPECT_EQ(LastHeard(), absl::ToUnixSeconds(kNow) + 60);
+}
+
+TEST_F(NodeInventoryPlanTest, ASilentAgentKeepsItsDrivesAndLosesItsConditions) {
+  inventory_.add_drives()->set_id("d");
+  Condition("Ready");
+  facts_.agent = AgentState::kSilent;
+  facts_.settling = true;
+  EXPECT_EQ(Condition("InventoryFresh"), "True Heard: ");
+  facts_.settling = false;
+  facts_.agent_detail = "not heard since noon";
+  EXPECT_EQ(Condition("InventoryFresh"), "False AgentSilent: the agent is not heard since noon");
+  EXPECT_THAT(Condition("Ready"), HasSubstr("False AgentSilent"));
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("Unknown"));
+  EXPECT_EQ(facts_.object.status().drives_size(), 1);
+  facts_.agent = AgentState::kNone;
+  EXPECT_THAT(Condition("Ready"), HasSubstr("False NoAgent"));
+}
+
+TEST_F(NodeInventoryPlanTest, HealthNamesPoolsAndVolumes) {
+  EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
+  agent::v1::PoolState& pool = *inventory_.add_pools();
+  pool.set_name("fast");
+  pool.set_reason("NotMounted");
+  pool.set_message("no such drive");
+  inventory_.add_volumes()->set_healthy(false);
+  EXPECT_EQ(Condition("DevicesHealthy"),
+            "False DevicesUnhealthy: pool fast: NotMounted: no such drive; "
+            "1 volume is not healthy");
+}
+
+}  // namespace
+}  // namespace ashlar::controller
