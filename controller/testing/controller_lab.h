@@ -20,7 +20,7 @@ inline constexpr int64_t kGi = int64_t{1} << 30;
 
 class ControllerLab {
  public:
-  // `clock` is the controller's and the agents'; the API server's is the real one.
+  // `clock` is that of the controller, the agents and the API server.
   explicit ControllerLab(Clock& clock);
   ~ControllerLab();
 
@@ -58,8 +58,7 @@ class ControllerLab {
                          const std::string& reason);
 
   Clock& clock;
-  RealClock real_clock;
-  kube::FakeClient server{real_clock};
+  kube::FakeClient server{clock};
   kube::FlakyClient client{server};
   FakeAgentConnector connector;
   ControllerAppOptions options;

@@ -46,7 +46,10 @@ void Carved(Scene& s) {
   s.facts.reported = &s.reported;
 }
 void Deleting(Scene& s) { s.facts.volume.mutable_metadata()->mutable_deletion_timestamp(); }
-void Silent(Scene& s) { s.facts.agent = AgentState::kSilent; }
+void Silent(Scene& s) {
+  s.facts.agent = AgentState::kSilent;
+  s.facts.settling = false;
+}
 void Settling(Scene& s) {
   s.facts.agent = AgentState::kNone;
   s.facts.settling = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -70,6 +71,13 @@ Json::iterator FindElement(Json& list, const std::string& step) {
     return key.empty() ? element == value
                        : element.is_object() && element.contains(key) && element[key] == value;
   });
+}
+
+// True if the leaf is the key by which its element of a list is found: "node" of [node=n1].
+bool IsKeyOfElement(const Path& path) {
+  if (path.size() < 2) return false;
+  const std::string& element = path[path.size() - 2];
+  return absl::StartsWith(element, absl::StrCat("[", path.back(), "="));
 }
 
 // Takes the leaf at path[depth..] out of `value`; true if `value` is empty then.
@@ -149,7 +157,11 @@ absl::StatusOr<Json> FieldOwnership::Apply(const Json& live, const Json& applied
   }
   Json next = live;
   std::set<Path>& mine = owned_[manager];
-  for (const Path& path : mine) {
+  std::vector<Path> in_order(mine.begin(), mine.end());
+  // An element is found by its key as long as there is anything of it.
+  std::stable_partition(in_order.begin(), in_order.end(),
+                        [](const Path& path) { return !IsKeyOfElement(path); });
+  for (const Path& path : in_order) {
     const bool others = std::any_of(owned_.begin(), owned_.end(), [&](const auto& entry) {
       return entry.first != manager && entry.second.contains(path);
     });
