@@ -11,6 +11,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/yaml/yaml.h"
 #include "standalone/api_error.h"
+#include "standalone/wire_body.h"
 
 namespace ashlar::standalone {
 namespace {
@@ -53,6 +54,7 @@ std::string Header(const http::Request& request, const std::string& name) {
 
 absl::StatusOr<Json> Body(const http::Request& request) {
   const std::string type = MediaType(request);
+  if (type == kWireMediaType) return DecodeWireBody(request.body);
   const bool yaml = absl::EndsWith(type, "yaml");
   const bool json = type.empty() || type == "*/*" || absl::EndsWith(type, "json");
   if (!yaml && !json) {

@@ -1,0 +1,130 @@
+// ashlar: the standalone instance and its commands. Wiring only.
+#include <csignal>
+#include <iostream>
+
+#include "CLI/CLI.hpp"
+#include "cmd/ashlar/data_directory.h"
+#include "cmd/ashlar/mount_commands.h"
+#include "cmd/ashlar/purge.h"
+#include "cmd/ashlar/standalone_app.h"
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::standalone {
+namespace {
+
+struct Flags {
+  std::string data_dir = "/var/lib/ashlar-standalone";
+  std::string log_level = "info";
+  StandaloneOptions standalone;
+  bool purge = false;
+  std::string volume;
+  std::string path;
+  bool read_only = false;
+};
+
+constexpr char kExamples[] = R"(Examples:
+  ashlar standalone --data-dir /var/lib/ashlar-standalone
+  kubectl --kubeconfig /var/lib/ashlar-standalone/kubeconfig apply -f deploy/examples/quickstart
+  ashlar mount quickstart /mnt/quickstart
+  ashlar umount /mnt/quickstart
+  ashlar purge)";
+
+void AddStandalone(CLI::App& cli, Flags& flags) {
+  CLI::App& sub = *cli.add_subcommand(
+      "standalone", "Runs API, controller, agent and CSI driver in one process, until SIGTERM");
+  StandaloneOptions& o = flags.standalone;
+  sub.add_option("--data-dir", flags.data_dir, "Where everything is kept")->capture_default_str();
+  sub.add_option("--listen", o.listen, "ADDRESS:PORT of the API; port 0: a free one, then kept")
+      ->capture_default_str();
+  sub.add_option("--csi-endpoint", o.csi_endpoint,
+                 "unix:// socket of the CSI driver; default: csi.sock in --data-dir");
+  sub.add_option("--node-name", o.node_name, "Name of this node; default: the host's name");
+  sub.add_option("--publish-root", o.publish_roots,
+                 "Directory below which volumes may be mounted, besides /mnt, /media, /srv, /opt, "
+                 "/home, /tmp, /data and the data directory; may be repeated");
+  sub.add_option("--ops-address", o.ops_address, "host:port of /metrics, /healthz and /readyz")
+      ->capture_default_str();
+  sub.add_option("--agent-ops-address", o.agent_ops_address, "The same of the agent")
+      ->capture_default_str();
+  sub.add_option("--log-level", flags.log_level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+  sub.add_flag("--purge", flags.purge, "Unmount and remove everything of --data-dir, then end");
+}
+
+void AddCommands(CLI::App& cli, Flags& flags) {
+  auto common = [&](CLI::App& sub) {
+    sub.add_option("--data-dir", flags.data_dir, "Data directory of the instance")
+        ->capture_default_str();
+  };
+  auto client = [&](CLI::App& sub) {
+    common(sub);
+    sub.add_option("--csi-endpoint", flags.standalone.csi_endpoint,
+                   "As given to `ashlar standalone`");
+  };
+  CLI::App& mount = *cli.add_subcommand("mount", "Mounts a volume of a running instance");
+  mount.add_option("VOLUME", flags.volume, "Name of the Volume object")->required();
+  mount.add_option("PATH", flags.path, "Where to; made if absent")->required();
+  mount.add_flag("--read-only", flags.read_only, "Mount it read-only");
+  client(mount);
+  CLI::App& umount = *cli.add_subcommand("umount", "Ends a mount made by `ashlar mount`");
+  umount.add_option("PATH", flags.path, "Where the volume is mounted")->required();
+  client(umount);
+  common(*cli.add_subcommand("purge", "Unmounts and removes everything of a data directory"));
+}
+
+absl::Status RunStandalone(DataDirectory& directory, const Flags& flags, Clock& clock) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ASHLAR_RETURN_IF_ERROR(directory.Lock());
+  ASHLAR_ASSIGN_OR_RETURN(auto app, StandaloneApp::Start(directory, flags.standalone, clock));
+  std::cout << "Ashlar serves at " << app->url() << "\n"
+            << "  kubectl --kubeconfig " << directory.kubeconfig() << " get pools,volumes,nodes\n"
+            << "  CSI driver at " << app->csi_endpoint() << "\n";
+  if (app->ops_port() != 0) std::cout << "  metrics on port " << app->ops_port() << "\n";
+  std::cout << "  mount a volume: ashlar mount VOLUME PATH --data-dir " << directory.path() << "\n"
+            << "SIGTERM ends it; volumes stay mounted." << std::endl;
+  const timespec tick = {1, 0};
+  int received = -1;
+  while (received < 0 && app->Health().ok()) received = sigtimedwait(&signals, nullptr, &tick);
+  LogInfo("standalone ends; volumes stay mounted", {{"signal", received}});
+  return app->Health();
+}
+
+absl::Status Run(const CLI::App& cli, const Flags& flags) {
+  RealClock clock;
+  ASHLAR_ASSIGN_OR_RETURN(DataDirectory directory, DataDirectory::At(flags.data_dir));
+  const std::string& csi = flags.standalone.csi_endpoint;
+  if (cli.got_subcommand("mount")) {
+    return Mount(directory, csi, flags.volume, flags.path, flags.read_only, clock);
+  }
+  if (cli.got_subcommand("umount")) return Unmount(directory, csi, flags.path, clock);
+  if (cli.got_subcommand("purge") || flags.purge) return Purge(directory, clock);
+  return RunStandalone(directory, flags, clock);
+}
+
+}  // namespace
+}  // namespace ashlar::standalone
+
+int main(int argc, char** argv) {
+  ashlar::standalone::Flags flags;
+  CLI::App cli(
+      "Ashlar on one machine: a Kubernetes-compatible API, and volumes carved from its drives.",
+      "ashlar");
+  cli.set_version_flag("--version", ASHLAR_VERSION);
+  cli.require_subcommand(1);
+  cli.footer(ashlar::standalone::kExamples);
+  ashlar::standalone::AddStandalone(cli, flags);
+  ashlar::standalone::AddCommands(cli, flags);
+  CLI11_PARSE(cli, argc, argv);
+  if (!cli.got_subcommand("standalone")) flags.log_level = "warning";
+  ashlar::SetLogLevel(flags.log_level);
+  absl::Status status = ashlar::standalone::Run(cli, flags);
+  if (status.ok()) return 0;
+  std::cerr << "ashlar: " << status.message() << "\n";
+  return 1;
+}
