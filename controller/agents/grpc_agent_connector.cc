@@ -88,6 +88,13 @@ class GrpcAgentConnector final : public AgentConnector {
   const std::shared_ptr<grpc::ChannelCredentials> credentials_;
 };
 
+class SocketAgentConnector final : public AgentConnector {
+ public:
+  std::shared_ptr<AgentClient> Connect(const AgentAddress& address) override {
+    return std::make_shared<GrpcAgentClient>(rpc::MakeUnixChannel(address.address));
+  }
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<AgentConnector>> MakeGrpcAgentConnector(
@@ -98,8 +105,8 @@ absl::StatusOr<std::unique_ptr<AgentConnector>> MakeGrpcAgentConnector(
   return std::make_unique<GrpcAgentConnector>(*std::move(credentials));
 }
 
-std::shared_ptr<AgentClient> ConnectToAgentSocket(const std::string& address) {
-  return std::make_shared<GrpcAgentClient>(rpc::MakeUnixChannel(address));
+std::unique_ptr<AgentConnector> MakeSocketAgentConnector() {
+  return std::make_unique<SocketAgentConnector>();
 }
 
 }  // namespace ashlar::controller

@@ -15,7 +15,8 @@ namespace ashlar::controller {
 absl::StatusOr<std::unique_ptr<AgentConnector>> MakeGrpcAgentConnector(
     const std::string& tls_directory);
 
-// The agent behind a unix socket, for tests and for a controller in the agent's own process.
-std::shared_ptr<AgentClient> ConnectToAgentSocket(const std::string& address);
+// Agents on unix sockets, with addresses such as unix:///run/ashlar/agent.sock: for a controller on
+// the agent's own machine. Who may connect is up to the permissions of the socket.
+std::unique_ptr<AgentConnector> MakeSocketAgentConnector();
 
 }  // namespace ashlar::controller
