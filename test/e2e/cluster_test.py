@@ -49,6 +49,13 @@ def tearDownModule():
         cluster.close()
 
 
+def may_grow_mounted_ext4():
+    """Whether this machine leaves root CAP_SYS_RESOURCE, which the kernel asks for before it grows a mounted ext4."""
+    with open("/proc/self/status") as text:
+        bounds = next(int(line.split()[1], 16) for line in text if line.startswith("CapBnd"))
+    return bool(bounds >> 24 & 1)
+
+
 class Case(unittest.TestCase):
     counter = 0
 
@@ -227,15 +234,22 @@ class Claims(Case):
         for name in ("pvc.yaml", "pod.yaml"):
             cluster.example(name, namespace=self.space)
         self.running("writer")
-        size = lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'"))
-        before, began = size(), self.shell("writer", "cat /data/started")
-        self.assertGreater(before * 1024, 0.9 * GI)
+        size = lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'")) * 1024
+        began = self.shell("writer", "cat /data/started")
+        self.assertGreater(size(), 0.9 * GI)
         cluster.example("expand.yaml", namespace=self.space)
-        cluster.until("the pod sees 2 GiB", lambda: size() * 1024 > 1.85 * GI)
+        if may_grow_mounted_ext4():
+            cluster.until("the pod sees 2 GiB", lambda: size() > 1.85 * GI)
+        else:  # the kernel of this machine refuses it to everyone: the refusal says so, and the next pod has the room
+            self.wait_event("Pod", "writer", "VolumeResizeFailed", "CAP_SYS_RESOURCE")
+            self.delete("pod/writer")
+            cluster.example("pod.yaml", namespace=self.space)
+            self.running("writer")
+            cluster.until("the new pod sees 2 GiB", lambda: size() > 1.85 * GI)
         self.shell("writer", "dd if=/dev/zero of=/data/big bs=1M count=1500 2>/dev/null; sync")
-        self.assertEqual(self.shell("writer", "cat /data/started"), began)
-        claimed = cluster.get("pvc", "scratch", "-n", self.space)["status"]["capacity"]["storage"]
-        self.assertEqual(quantity(claimed), 2 * GI)
+        self.assertTrue(self.shell("writer", "cat /data/started").startswith(began))
+        claimed = lambda: cluster.get("pvc", "scratch", "-n", self.space)["status"]["capacity"]["storage"]
+        cluster.until("the claim says 2Gi", lambda: quantity(claimed()) == 2 * GI)
 
     def test_xfs_grows_too_and_a_retained_volume_stays(self):
         cluster.example("storageclass.yaml")
@@ -243,9 +257,11 @@ class Claims(Case):
         self.assertIn("/data xfs", self.shell("xfs", "cat /proc/mounts"))
         self.shell("xfs", FILL)
         digest = self.shell("xfs", DIGEST)
+        started = cluster.get("pod", "xfs", "-n", self.space)["status"]["containerStatuses"][0]["containerID"]
         self.apply(claim("xfs", "1Gi", storage_class="ashlar-xfs-retain"))
-        cluster.until("the pod sees 1 GiB", lambda: int(self.shell("xfs", "df -k /data | tail -1 | awk '{print $2}'")) > 900 * 1024)
+        cluster.until("the running pod sees 1 GiB", lambda: int(self.shell("xfs", "df -k /data | tail -1 | awk '{print $2}'")) > 900 * 1024)
         self.assertEqual(self.shell("xfs", DIGEST), digest)
+        self.assertEqual(cluster.get("pod", "xfs", "-n", self.space)["status"]["containerStatuses"][0]["containerID"], started)
         volume, bound = self.volume_of("xfs"), cluster.get("pvc", "xfs", "-n", self.space)["spec"]["volumeName"]
         self.delete("pod/xfs")
         self.delete("pvc/xfs")
@@ -368,9 +384,10 @@ class Refusals(Case):
         cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "elsewhere"},
                        "spec": {"directory": {"path": "/mnt/elsewhere"}}})
         self.addCleanup(cluster.kubectl, "delete", "pool", "elsewhere", "--timeout=60s")
-        conditions = lambda: [c for c in (cluster.get("pool", "elsewhere").get("status") or {}).get("conditions", []) if c["type"] == "Ready"]
-        found = cluster.until("the pool says why", lambda: conditions() and conditions()[0]["status"] == "False" and conditions()[0])
-        self.assertIn("/mnt/elsewhere", found["message"])
+        def told():
+            conditions = (cluster.get("pool", "elsewhere").get("status") or {}).get("conditions", [])
+            return any(c["type"] == "Ready" and c["status"] == "False" and "/mnt/elsewhere" in c["message"] for c in conditions)
+        cluster.until("the pool says why", told)
 
 
 class Failures(Case):
@@ -384,14 +401,16 @@ class Failures(Case):
         cluster.wait_ready()
 
     def test_killing_every_process_disturbs_no_pod_and_work_goes_on(self):
-        self.start("writer", size="256Mi", node=1, script=WRITER)
+        cluster.apply(storage_class("xfs", fstype="xfs"))
+        self.addCleanup(cluster.kubectl, "delete", "storageclass", "xfs")
+        self.start("writer", size="512Mi", node=1, script=WRITER, storage_class="xfs")
         self.start("idle", node=2)
         cluster.until("the pod has written", lambda: self.assert_wrote_on("writer") > 20)
         self.kill_all()
         lines = self.assert_wrote_on("writer")
         self.start("later", node=2)
-        self.apply(claim("writer", "512Mi"))
-        cluster.until("the pod sees 512 MiB", lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'")) > 440 * 1024)
+        self.apply(claim("writer", "1Gi", storage_class="xfs"))
+        cluster.until("the running pod sees 1 GiB", lambda: int(self.shell("writer", "df -k /data | tail -1 | awk '{print $2}'")) > 900 * 1024)
         self.delete("pod/idle")
         self.delete("pvc/idle")
         self.assertGreater(self.assert_wrote_on("writer"), lines)
@@ -417,16 +436,14 @@ class Failures(Case):
         cluster.until("no volume is left", lambda: not cluster.get("volumes.ashlar.dev")["items"])
         cluster.wait_ready()
 
-    def test_when_the_leader_is_deleted_the_other_replica_takes_over(self):
+    def test_when_the_leader_is_deleted_another_replica_takes_over(self):
         holder = lambda: cluster.get("lease", "ashlar-controller", "-n", NAMESPACE)["spec"].get("holderIdentity") or ""
         old = cluster.until("there is a leader", holder)
-        others = [p["metadata"]["name"] for p in cluster.pods("controller") if p["metadata"]["name"] not in old]
-        self.assertEqual(len(others), 1, f"the leader is {old}")
         leader = next(p["metadata"]["name"] for p in cluster.pods("controller") if p["metadata"]["name"] in old)
         began = time.monotonic()
         cluster.kubectl("-n", NAMESPACE, "delete", "pod", leader, "--grace-period=0", "--force")
-        cluster.until("the other replica leads", lambda: others[0] in holder(), seconds=60)
-        print(f"      the other replica led after {time.monotonic() - began:.1f} s")
+        new = cluster.until("another replica leads", lambda: holder() not in ("", old) and holder(), seconds=60)
+        print(f"      {new} led {time.monotonic() - began:.1f} s after {old} was deleted")
         self.start("after")
         cluster.wait_ready()
 

@@ -53,6 +53,7 @@ maxPods: 250
 kubeAPIQPS: 200
 kubeAPIBurst: 400
 registryPullQPS: 0
+syncFrequency: 10s # how soon a pod sees that its volume has grown
 clusterDNS: [10.96.0.10] # nobody answers there: nothing of Ashlar may need names
 serializeImagePulls: false
 Y
