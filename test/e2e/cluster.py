@@ -165,7 +165,7 @@ class Cluster:
         carrier = self.run("losetup", "-n", "-O", "NAME", "-j", f"{self.folder}/node-{node}/disk.img").split()[0]
         with open(f"/sys/block/{os.path.basename(carrier)}/dev") as text:
             device = text.read().strip()
-        rows = self.run("losetup", "-n", "-l", "--raw", "-O", "NAME,BACK-MAJ:MIN").splitlines()
+        rows = self.run("losetup", "-n", "-l", "-O", "NAME,BACK-MAJ:MIN").splitlines()
         return sorted(row.split()[0] for row in rows if row.split()[1:] == [device])
 
     def mounts(self, node):

@@ -70,7 +70,8 @@ class Case(unittest.TestCase):
         if broken:
             failures.append(self.id())
             cluster.collect_logs()
-        cluster.kubectl("delete", "namespace", self.space, "--timeout=180s", timeout=200)
+        cluster.kubectl("-n", self.space, "delete", "pods,pvc", "--all", "--timeout=180s", timeout=200)
+        cluster.kubectl("delete", "namespace", self.space, "--wait=false")
         try:
             cluster.until("nothing is left on the nodes", lambda: not cluster.leftovers(), seconds=60)
         except AssertionError:
@@ -386,7 +387,7 @@ class Refusals(Case):
         self.addCleanup(cluster.kubectl, "delete", "pool", "elsewhere", "--timeout=60s")
         def told():
             conditions = (cluster.get("pool", "elsewhere").get("status") or {}).get("conditions", [])
-            return any(c["type"] == "Ready" and c["status"] == "False" and "/mnt/elsewhere" in c["message"] for c in conditions)
+            return any(c["type"] == "Ready" and c["status"] == "False" and "/mnt: Read-only file system" in c["message"] for c in conditions)
         cluster.until("the pool says why", told)
 
 

@@ -26,7 +26,7 @@ loops() {
   for disk in "$1"/node-*/disk.img; do
     [ -e "$disk" ] || continue
     for carrier in $(losetup -n -O NAME -j "$disk"); do
-      losetup -n -l --raw -O NAME,BACK-MAJ:MIN | awk -v d="$(cat "/sys/block/${carrier#/dev/}/dev")" '$2 == d {print $1}'
+      losetup -n -l -O NAME,BACK-MAJ:MIN | awk -v d="$(cat "/sys/block/${carrier#/dev/}/dev")" '$2 == d {print $1}'
       echo "$carrier"
     done
   done
