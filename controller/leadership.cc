@@ -65,9 +65,7 @@ void Leadership::Run(const CallContext& context) {
   volume_reconciler_.PromiseUnfinished();
   for (const AgentAddress& agent : options_.agents) agents_.SetAgent(agent);
   if (options_.agents.empty() && informers_.pods != nullptr) {
-    informers_.pods->AddHandler([this](const api::ObjectKey& key) {
-      pod_agents_.Note(key, informers_.pods->Get(key).get());
-    });
+    informers_.pods->AddHandler([this](const api::ObjectKey& key) { OnPod(key); });
   }
   agents_.AwaitHeard(context, clock_.Now() + options_.first_reports_within);
   WatchCaches();
@@ -109,6 +107,13 @@ void Leadership::WatchNodes() {
   });
 }
 
+void Leadership::OnPod(const api::ObjectKey& key) {
+  for (const std::string& node : pod_agents_.Note(key, informers_.pods->Get(key).get())) {
+    node_inventories_.queue().Add({"", node});
+    QueueAllPools();
+  }
+}
+
 void Leadership::OnReport(const ReportChange& change) {
   const api::ObjectKey node{"", change.node};
   if (change.first || change.facts || !change.turned.empty()) {
@@ -120,7 +125,10 @@ void Leadership::OnReport(const ReportChange& change) {
   for (const std::string& pool : change.pools) {
     pools_.queue().AddAfter({"", pool}, kGatherNumbers);
   }
-  for (const std::string& pool : change.turned) pools_.queue().Add({"", pool});
+  for (const std::string& pool : change.turned) {
+    pools_.queue().Add({"", pool});
+    QueueWaiting(pool);  // what they are told may be another thing now
+  }
   for (const std::string& pool : change.roomier) QueueWaiting(pool);
   if (change.first) {
     QueueAllPools();

@@ -48,6 +48,7 @@ class Leadership {
   void WatchCaches();
   void WatchVolumes();
   void WatchNodes();
+  void OnPod(const api::ObjectKey& key);
   void OnReport(const ReportChange& change);
   void OnFreshness(const std::string& node);
   void OnPromise(const std::string& pool);

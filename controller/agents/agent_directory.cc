@@ -5,8 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
+#include "lib/base/status_macros.h"
 
 namespace ashlar::controller {
+namespace {
+
+constexpr absl::Duration kLongestPause = absl::Milliseconds(200);
+
+}  // namespace
 
 AgentDirectory::AgentDirectory(AgentDirectoryOptions options, AgentConnector& connector,
                                CapacityLedger& ledger, Clock& clock, Listener listener)
@@ -169,7 +175,11 @@ void AgentDirectory::Follow(std::string node) {
     const absl::Status status =
         client->WatchInventory(context, options_.heartbeat, [&](agent::v1::Inventory inventory) {
           heard = true;
-          return TakeIn(node, client, std::move(inventory));
+          const absl::Time began = clock_.Now();
+          ASHLAR_RETURN_IF_ERROR(TakeIn(node, client, std::move(inventory)));
+          // A tenth of the time at most goes into reports: in a burst of changes the agent gathers
+          // them, instead of both sides working through the whole inventory for each.
+          return SleepFor(clock_, context, std::min((clock_.Now() - began) * 9, kLongestPause));
         });
     if (context.stop.stop_requested()) {
       delay = options_.reconnect_initial;

@@ -38,30 +38,32 @@ std::optional<AgentAddress> AgentAddressOf(const Json& pod) {
                       JsonString(pod, {"metadata", "uid"})};
 }
 
-void PodAgents::Note(const api::ObjectKey& key, const Json* pod) {
+std::vector<std::string> PodAgents::Note(const api::ObjectKey& key, const Json* pod) {
   const std::optional<AgentAddress> address = pod == nullptr ? std::nullopt : AgentAddressOf(*pod);
+  std::vector<std::string> lost;
   MutexLock lock(mu_);
   if (auto it = node_of_.find(key);
       it != node_of_.end() && (!address.has_value() || address->node != it->second)) {
     const std::string node = it->second;
     by_node_[node].erase(key);
     node_of_.erase(it);
-    Choose(node);
+    if (!Choose(node)) lost.push_back(node);
   }
-  if (!address.has_value()) return;
+  if (!address.has_value()) return lost;
   node_of_[key] = address->node;
   by_node_[address->node][key] = {*address,
                                   !JsonString(*pod, {"metadata", "deletionTimestamp"}).empty(),
                                   JsonString(*pod, {"metadata", "creationTimestamp"})};
   Choose(address->node);
+  return lost;
 }
 
-void PodAgents::Choose(const std::string& node) {
+bool PodAgents::Choose(const std::string& node) {
   const auto& candidates = by_node_[node];
   if (candidates.empty()) {
     by_node_.erase(node);
     directory_.RemoveAgent(node);
-    return;
+    return false;
   }
   const auto best =
       std::max_element(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
@@ -69,6 +71,7 @@ void PodAgents::Choose(const std::string& node) {
                std::forward_as_tuple(!b.second.leaving, b.second.created, b.first);
       });
   directory_.SetAgent(best->second.address);
+  return true;
 }
 
 }  // namespace ashlar::controller

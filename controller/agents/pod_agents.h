@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "controller/agents/agent_directory.h"
@@ -25,8 +26,8 @@ class PodAgents {
  public:
   explicit PodAgents(AgentDirectory& directory) : directory_(directory) {}
 
-  // The pod of the key is now so, or absent (nullptr).
-  void Note(const api::ObjectKey& key, const Json* pod);
+  // The pod of the key is now so, or absent (nullptr). Answers the nodes that lost their agent.
+  std::vector<std::string> Note(const api::ObjectKey& key, const Json* pod);
 
  private:
   struct Candidate {
@@ -34,7 +35,8 @@ class PodAgents {
     bool leaving = false;
     std::string created;  // RFC 3339: sorts as text
   };
-  void Choose(const std::string& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // False: the node has no agent any more.
+  bool Choose(const std::string& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   AgentDirectory& directory_;
   Mutex mu_;

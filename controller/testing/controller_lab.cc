@@ -134,12 +134,13 @@ Json ControllerLab::Await(const api::KindInfo& kind, const std::string& name,
   if (!list.ok()) ADD_FAILURE() << list.status();
   Json last;
   for (const Json& item : list->items) {
+    if (name.empty() && wanted(&item)) return item;
     if (kube::KeyOf(item).name == name) last = item;
   }
-  if (wanted(last.is_null() ? nullptr : &last)) return last;
+  if (!name.empty() && wanted(last.is_null() ? nullptr : &last)) return last;
   kube::WatchOptions options{.resource_version = list->resource_version};
   const absl::Status status = server.Watch(context, kind, options, [&](kube::WatchEvent event) {
-    if (kube::KeyOf(event.object).name != name) return absl::OkStatus();
+    if (!name.empty() && kube::KeyOf(event.object).name != name) return absl::OkStatus();
     const bool gone = event.type == kube::WatchEvent::Type::kDeleted;
     last = gone ? Json() : std::move(event.object);
     return wanted(gone ? nullptr : &last) ? absl::AbortedError("found") : absl::OkStatus();

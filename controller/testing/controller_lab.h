@@ -42,8 +42,8 @@ class ControllerLab {
   void Change(const api::KindInfo& kind, const std::string& name,
               const std::function<void(Json&)>& change);
 
-  // The object as soon as `wanted` holds (nullptr: it is absent). Fails the test after 30 seconds,
-  // and shows what there is.
+  // The object, or for "" any, as soon as `wanted` holds (nullptr: it is absent). Fails the test
+  // after 30 seconds, and shows what there is.
   Json Await(const api::KindInfo& kind, const std::string& name,
              const std::function<bool(const Json*)>& wanted);
   v1alpha1::Volume AwaitCarved(const std::string& name);
