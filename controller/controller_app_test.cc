@@ -138,10 +138,10 @@ TEST_F(ControllerAppTest, ATopologyIsKept) {
 
 TEST_F(ControllerAppTest, ACordonedNodeTakesNothingNew) {
   lab_.AddNode("n1", 10 * kGi);
+  lab_.Change(kube::kNode, "n1", [](Json& node) { node["spec"]["unschedulable"] = true; });
   lab_.MakePool("fast");
   lab_.Start();
   lab_.AwaitCondition(kPool(), "fast", "Ready", "True", "Ready");
-  lab_.Change(kube::kNode, "n1", [](Json& node) { node["spec"]["unschedulable"] = true; });
   lab_.MakeVolume("v1", "1Gi");
   lab_.AwaitRefused("v1", "NoCapacity");
   lab_.Change(kube::kNode, "n1", [](Json& node) { node["spec"].erase("unschedulable"); });

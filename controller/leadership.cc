@@ -47,7 +47,8 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
                                       ledger_, events, clock, registry}),
       volume_reconciler_(options.volume, {informers.volumes, informers.pools, volume_writer_,
                                           agents_, offers_, ledger_, events, clock, registry,
-                                          [this](const std::string& pool) { OnPromise(pool); }}),
+                                          [this](const std::string& pool) { OnPromise(pool); },
+                                          [this](const std::string& pool) { OnRelease(pool); }}),
       node_inventory_reconciler_(options.node_inventory,
                                  {client, informers.node_inventories, informers.volumes,
                                   node_inventory_writer_, agents_, offers_, events, clock, registry,
@@ -144,6 +145,11 @@ void Leadership::OnFreshness(const std::string& node) {
 
 void Leadership::OnPromise(const std::string& pool) {
   pools_.queue().AddAfter({"", pool}, kGatherNumbers);
+}
+
+void Leadership::OnRelease(const std::string& pool) {
+  OnPromise(pool);
+  QueueWaiting(pool);
 }
 
 void Leadership::QueueAllPools() {

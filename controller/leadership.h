@@ -52,6 +52,7 @@ class Leadership {
   void OnReport(const ReportChange& change);
   void OnFreshness(const std::string& node);
   void OnPromise(const std::string& pool);
+  void OnRelease(const std::string& pool);
 
   void QueueAllPools();
   void QueueVolumesOf(const std::string& node);

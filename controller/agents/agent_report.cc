@@ -52,12 +52,15 @@ const agent::v1::VolumeState* AgentReport::FindVolume(absl::string_view id) cons
   return it == volumes_.end() ? nullptr : it->second;
 }
 
+PoolReport ReportOf(const agent::v1::PoolState& pool) {
+  return {pool.ready(),          pool.reason(),          pool.message(),
+          pool.capacity_bytes(), pool.allocated_bytes(), pool.allocatable_bytes()};
+}
+
 NodeReport AgentReport::Summary() const {
   NodeReport report;
   for (const auto& [name, pool] : pools_) {
-    report.pools[name] = {pool->ready(),           pool->reason(),
-                          pool->message(),         pool->capacity_bytes(),
-                          pool->allocated_bytes(), pool->allocatable_bytes()};
+    report.pools[name] = ReportOf(*pool);
   }
   for (const auto& [id, volume] : volumes_) report.volume_bytes[id] = volume->size_bytes();
   return report;

@@ -31,6 +31,9 @@ class AgentReport {
   absl::flat_hash_map<absl::string_view, const agent::v1::VolumeState*> volumes_;
 };
 
+// What the ledger counts with of one pool.
+PoolReport ReportOf(const agent::v1::PoolState& pool);
+
 struct ReportChange {
   std::string node;
   bool first = false;                // nothing was known of the node before

@@ -54,6 +54,11 @@ void CapacityLedger::Observe(absl::string_view name, NodeReport report) {
   for (const Assignment& promise : promises) Add(promise);
 }
 
+void CapacityLedger::Introduce(absl::string_view node, absl::string_view pool, PoolReport report) {
+  MutexLock lock(mu_);
+  nodes_[node].report.pools.try_emplace(pool, std::move(report));
+}
+
 void CapacityLedger::Forget(absl::string_view node) { Observe(node, {}); }
 
 void CapacityLedger::FillIn(NodeOffer& offer, absl::string_view pool,

@@ -42,6 +42,10 @@ class CapacityLedger {
   // Takes in the latest report of the node. Reports of one node must come in their order.
   void Observe(absl::string_view node, NodeReport report);
 
+  // The agent says this of a pool that its reports do not show yet; its next report takes the place
+  // of it. Does nothing if the latest report has the pool.
+  void Introduce(absl::string_view node, absl::string_view pool, PoolReport report);
+
   // The node's agent left: its bytes are no longer offered. Promises stay.
   void Forget(absl::string_view node);
 

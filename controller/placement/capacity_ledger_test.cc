@@ -178,6 +178,16 @@ TEST(CapacityLedger, AForgottenNodeOffersNothing) {
   EXPECT_EQ(std::get<Refusal>(outcome).kind, Refusal::Kind::kPoolNotReady);
 }
 
+TEST(CapacityLedger, APoolIsIntroducedUntilAReportShowsIt) {
+  CapacityLedger ledger;
+  ledger.Observe("a", {});
+  ledger.Introduce("a", "fast", {.ready = true, .allocatable_bytes = 10 * kMi});
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("v", 6 * kMi))));
+  ledger.Observe("a", Report(7 * kMi));
+  ledger.Introduce("a", "fast", {.ready = true, .allocatable_bytes = 100 * kMi});
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("w", 6 * kMi))));
+}
+
 TEST(CapacityLedger, ClearEndsAllPromises) {
   CapacityLedger ledger;
   ledger.Assume({"v", "a", "fast", 6 * kMi});

@@ -161,8 +161,9 @@ void PoolReconciler::AskAgent(Pass& pass, PoolNodeFacts& node, PoolStep step, As
     auto state = (*agent)->EnsurePool(context, EnsureRequest(pool));
     status = state.status();
     if (state.ok()) {
-      // The report that says so comes later.
+      // The report that says so comes later; who sees the pool ready can have volumes at once.
       asked.answer = *std::move(state);
+      parts_.ledger.Introduce(node.node, asked.answer.name(), ReportOf(asked.answer));
       node.reported = &asked.answer;
     }
   }

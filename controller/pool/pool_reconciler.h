@@ -30,7 +30,7 @@ struct PoolReconcilerParts {
   ObjectWriter& writer;  // of pools
   const AgentDirectory& agents;
   const NodeOffers& offers;
-  const CapacityLedger& ledger;
+  CapacityLedger& ledger;
   EventSink& events;
   Clock& clock;
   metrics::Registry& metrics;

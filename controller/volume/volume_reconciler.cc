@@ -39,7 +39,7 @@ absl::StatusOr<Action> VolumeReconciler::Reconcile(const CallContext& context,
 void VolumeReconciler::Gone(const api::ObjectKey& key) {
   if (auto promise = parts_.ledger.Find(key.name)) {
     parts_.ledger.Release(key.name);
-    parts_.promised(promise->pool);
+    parts_.released(promise->pool);
   }
   SetWaiting(key.name, "", false);
 }
@@ -256,8 +256,8 @@ VolumeReconciler::Result VolumeReconciler::Remove(Pass& pass) {
     return absl::UnavailableError(removed.message());
   }
   parts_.ledger.Removed(pass.node(), pass.name());
+  parts_.released(pass.facts.volume.spec().pool());
   ASHLAR_RETURN_IF_ERROR(parts_.writer.RemoveFinalizer(pass.context, *pass.object));
-  parts_.promised(pass.facts.volume.spec().pool());
   return Action::AwaitChange();
 }
 

@@ -32,6 +32,8 @@ struct VolumeReconcilerParts {
   metrics::Registry& metrics;
   // The bytes in flight of a pool have changed. Must not block.
   std::function<void(const std::string& pool)> promised;
+  // Bytes of the pool are free that no report will tell of. Must not block.
+  std::function<void(const std::string& pool)> released;
 };
 
 struct VolumeReconcilerOptions {
