@@ -22,7 +22,8 @@ namespace ashlar::standalone {
 namespace {
 
 constexpr absl::Duration kLongestWatch = absl::Minutes(45);
-// Clients ask for it with @ instead of the second dot, which no answer may have: it is no MIME token.
+// Clients ask for it with @ instead of the second dot, which no answer may have: it is no MIME
+// token.
 constexpr char kProtobufV2[] = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 http::Response JsonAnswer(const Json& body, int status = 200) {

@@ -10,13 +10,15 @@
 #include "absl/strings/strip.h"
 #include "lib/base/status_macros.h"
 #include "standalone/api_error.h"
+#include "standalone/json_depth.h"
 #include "standalone/schema_node.h"
 
 namespace ashlar::standalone {
 namespace {
 
 constexpr size_t kMaxOperations = 10'000;
-constexpr size_t kMaxBytes = 16 * 1024 * 1024;  // "copy" can double a document with each operation
+constexpr size_t kMaxBytes = 4 * 1024 * 1024;
+constexpr size_t kMaxCopied = 64 * 1024 * 1024;  // looked at, over all copies of one patch
 constexpr char kSetOrder[] = "$setElementOrder/";
 constexpr char kDeletePrimitives[] = "$deleteFromPrimitiveList/";
 
@@ -25,7 +27,21 @@ absl::Status CheckOperation(const Json& operation) {
   if (!operation.is_object() || path == nullptr || !path->is_string()) {
     return absl::InvalidArgumentError("expected an object with op and path");
   }
+  if (std::count(path->get_ref<const std::string&>().begin(),
+                 path->get_ref<const std::string&>().end(), '/') > kMaxJsonDepth) {
+    return absl::InvalidArgumentError("the path is too long");
+  }
   return absl::OkStatus();
+}
+
+// A copy can make a document larger and deeper with each operation.
+absl::Status CheckGrowth(const Json& document, size_t& copied) {
+  if (DeeperThan(document, kMaxJsonDepth)) return BadRequest("JSON patch: nested too deeply");
+  const size_t bytes = DumpJson(document).size();
+  copied += bytes;
+  return bytes > kMaxBytes || copied > kMaxCopied
+             ? BadRequest("JSON patch: the copies are too large")
+             : absl::OkStatus();
 }
 
 Json MergeObject(Json live, const Json& patch, const SchemaNode& schema);
@@ -175,17 +191,18 @@ absl::StatusOr<Json> JsonPatch(const Json& object, const Json& operations) {
     const Json& operation = operations[i];
     ASHLAR_RETURN_IF_ERROR(
         Annotate(CheckOperation(operation), absl::StrCat("JSON patch [", i, "]")));
-    if (JsonString(operation, {"op"}) == "copy") {
-      copied += DumpJson(out).size();
-      if (copied > kMaxBytes) return BadRequest("JSON patch: the copies are too large");
-    }
     try {
       out.patch_inplace(Json::array({operation}));
     } catch (const std::exception& error) {
       return BadRequest(
           absl::StrCat("JSON patch [", i, "] ", DumpJson(operation), ": ", error.what()));
     }
+    const std::string op = JsonString(operation, {"op"});
+    if (op == "copy" || op == "move") {
+      ASHLAR_RETURN_IF_ERROR(CheckGrowth(out, copied));
+    }
   }
+  if (DeeperThan(out, kMaxJsonDepth)) return BadRequest("JSON patch: nested too deeply");
   return out;
 }
 

@@ -46,6 +46,14 @@ TEST(JsonPatch, RefusesCopiesThatExplode) {
   EXPECT_FALSE(JsonPatch({{"a", {std::string(1000, 'x')}}}, operations).ok());
 }
 
+TEST(JsonPatch, RefusesToNestWithoutEnd) {
+  Json operations = Json::array();
+  for (int i = 0; i < 1000; ++i) {
+    operations.push_back({{"op", "copy"}, {"from", "/a"}, {"path", "/a/x"}});
+  }
+  EXPECT_FALSE(JsonPatch({{"a", Json::object()}}, operations).ok());
+}
+
 TEST(MergePatch, RemovesByNull) {
   EXPECT_EQ(*MergePatch({{"a", {{"b", 1}, {"c", 2}}}}, Json::parse(R"({"a":{"b":null,"d":3}})")),
             Json::parse(R"({"a":{"c":2,"d":3}})"));

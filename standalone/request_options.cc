@@ -11,27 +11,16 @@
 #include "lib/base/status_macros.h"
 #include "lib/yaml/yaml.h"
 #include "standalone/api_error.h"
+#include "standalone/json_depth.h"
 #include "standalone/wire_body.h"
 
 namespace ashlar::standalone {
 namespace {
 
-constexpr int kMaxDepth = 200;
-
 std::string MediaType(const http::Request& request) {
   const std::string type = Header(request, "content-type");
   return std::string(absl::StripAsciiWhitespace(
       absl::AsciiStrToLower(absl::string_view(type).substr(0, type.find(';')))));
-}
-
-// The recursive walks over objects need a bound.
-bool TooDeep(const Json& value, int depth) {
-  if (depth > kMaxDepth) return true;
-  if (!value.is_structured()) return false;
-  for (const Json& child : value) {
-    if (TooDeep(child, depth + 1)) return true;
-  }
-  return false;
 }
 
 // Parsing itself is recursive in nlohmann's destructor and dump: refuse by brackets first.
@@ -63,7 +52,7 @@ absl::StatusOr<Json> Body(const http::Request& request) {
   if (TooManyOpen(request.body)) return BadRequest("the body is nested too deeply");
   absl::StatusOr<Json> body = yaml ? ParseYaml(request.body) : ParseJson(request.body);
   if (!body.ok()) return BadRequest(absl::StrCat("body: ", body.status().message()));
-  if (TooDeep(*body, 0)) return BadRequest("the body is nested too deeply");
+  if (DeeperThan(*body, kMaxJsonDepth)) return BadRequest("the body is nested too deeply");
   return body;
 }
 
