@@ -164,6 +164,7 @@ TEST_F(ControllerAppTest, APoolLiesWhereItsSelectorSays) {
     return JsonInt(*pool, {"status", "readyNodes"}) == 1 &&
            pool->at("status").at("nodes").size() == 1;
   });
+  lab_.agents["n1"]->AwaitCalls("RemovePool", 1);
   EXPECT_THAT(lab_.agents["n1"]->Pools(), IsEmpty());
 }
 
