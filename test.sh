@@ -89,7 +89,7 @@ suite_contract() { need build runtime check lab && test/lab/cluster/build.sh && 
 suite_loop() { need build runtime check && build release && with_ctest loop release -L '^loop$'; }
 suite_standalone() {
   need build runtime check lab && test/lab/cluster/build.sh && build release &&
-    scripts standalone test/standalone/kubectl_test.sh test/csi_sanity/run.sh test/standalone/quickstart_test.sh
+    scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh test/standalone/quickstart_test.sh
 }
 suite_chart() { need check && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
 suite_cluster() { need build runtime check lab && test/lab/cluster/build.sh && build release && scripts cluster test/e2e/run.sh; }
