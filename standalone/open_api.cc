@@ -32,21 +32,25 @@ Json KindExtension(const Resource& resource) {
 
 Json Text(const char* description) { return {{"type", "string"}, {"description", description}}; }
 
+Json OwnerSchema() {
+  return {{"type", "object"},
+          {"required", {"apiVersion", "kind", "name", "uid"}},
+          {"properties",
+           {{"apiVersion", Text("Version of the owner's kind.")},
+            {"kind", Text("Kind of the owner.")},
+            {"name", Text("Name of the owner.")},
+            {"uid", Text("UID of the owner.")},
+            {"controller", {{"type", "boolean"}}},
+            {"blockOwnerDeletion", {{"type", "boolean"}}}}}};
+}
+
 Json ObjectMetaSchema() {
   const Json texts = {{"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
   Json labels = texts;
   labels["description"] = "Texts by which objects are selected.";
   Json annotations = texts;
   annotations["description"] = "Texts that programs attach.";
-  Json owner = {{"type", "object"},
-                {"required", {"apiVersion", "kind", "name", "uid"}},
-                {"properties",
-                 {{"apiVersion", Text("Version of the owner's kind.")},
-                  {"kind", Text("Kind of the owner.")},
-                  {"name", Text("Name of the owner.")},
-                  {"uid", Text("UID of the owner.")},
-                  {"controller", {{"type", "boolean"}}},
-                  {"blockOwnerDeletion", {{"type", "boolean"}}}}}};
+  const Json owner = OwnerSchema();
   Json time = {{"type", "string"}, {"format", "date-time"}};
   return {
       {"type", "object"},
