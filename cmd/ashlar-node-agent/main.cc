@@ -1,4 +1,5 @@
-// ashlar-node-agent: the privileged part of a node. Wiring only; see node-agent/service/agent_app.h.
+// ashlar-node-agent: the privileged part of a node. Wiring only; see
+// node-agent/service/agent_app.h.
 #include <csignal>
 #include <iostream>
 

@@ -121,7 +121,8 @@ void Print(const char* what, int count, absl::Duration bare, absl::Duration thro
       "%s: %d volumes: bare writes %.2f s (%.0f volumes/s), controller %.2f s "
       "(%.0f volumes/s), ratio %.2f\n",
       what, count, absl::ToDoubleSeconds(bare), count / absl::ToDoubleSeconds(bare),
-      absl::ToDoubleSeconds(through), count / absl::ToDoubleSeconds(through), absl::FDivDuration(through, bare));
+      absl::ToDoubleSeconds(through), count / absl::ToDoubleSeconds(through),
+      absl::FDivDuration(through, bare));
 }
 
 void Bench(int count) {
