@@ -7,7 +7,7 @@
 #   standalone  `ashlar standalone` under two kubectl versions, csi-sanity and quickstart.sh (root)
 #   chart       the Helm chart, rendered and linted
 #   cluster     a real Kubernetes of two nodes with the chart installed (root)
-#   asan, tsan  the unit tests under sanitizers (tsan: what does not link gRPC)
+#   asan, tsan  the unit tests of what links neither gRPC nor cpprestsdk, under sanitizers
 # One line a suite at the end. Logs lie in build/test-logs. With CI=true a lab that cannot start is a failure.
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -73,6 +73,12 @@ with_script() {
   script_passed=$((script_passed + ${passed:-0})) script_failed=$((script_failed + failed)) script_skipped=$((script_skipped + ${skipped:-0}))
 }
 
+# sanitized PRESET: what links neither gRPC nor cpprestsdk, whose Debian builds sanitizers cannot see into.
+sanitized() {
+  need build check && build "$1" sanitizer_tests &&
+    with_ctest "$1" "$1" -L '^unit$' -R "$(cat "build/$1/sanitizer_tests.regex")" -j2
+}
+
 # scripts SUITE SCRIPT...: each script is one with_script.
 scripts() {
   local suite=$1 start=$SECONDS
@@ -93,8 +99,8 @@ suite_standalone() {
 }
 suite_chart() { need check && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
 suite_cluster() { need build runtime check lab && test/lab/cluster/build.sh && build release && scripts cluster test/e2e/run.sh; }
-suite_asan() { need build runtime check && build asan && with_ctest asan asan -L '^unit$' -j2; }
-suite_tsan() { need build check && build tsan tsan_tests && with_ctest tsan tsan -L '^unit$' -R "$(cat build/tsan/tsan_tests.regex)"; }
+suite_asan() { sanitized asan; }
+suite_tsan() { sanitized tsan; }
 
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=("${all_suites[@]}")
