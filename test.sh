@@ -61,12 +61,14 @@ with_ctest() {
 # with_script SUITE COMMAND...: a program whose last line of the form "N passed, N failed, N skipped" counts.
 script_passed=0 script_failed=0 script_skipped=0
 with_script() {
-  local suite=$1 counts rc
+  local suite=$1 counts rc output passed failed skipped
   shift
-  echo "== $*" >>"$logs/$suite.log"
-  "$@" >>"$logs/$suite.log" 2>&1 </dev/null
+  output=$(mktemp) # of this script alone, so that one that counts nothing is not credited with another's tests
+  "$@" >"$output" 2>&1 </dev/null
   rc=$?
-  counts=$(grep -oE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$logs/$suite.log" | tail -n 1 | grep -oE '[0-9]+' | tr '\n' ' ')
+  { echo "== $*"; cat "$output"; } >>"$logs/$suite.log"
+  counts=$(grep -oE '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$output" | tail -n 1 | grep -oE '[0-9]+' | tr '\n' ' ')
+  rm -f "$output"
   read -r passed failed skipped <<<"${counts:-0 0 0}"
   [ "$rc" = 0 ] || [ "${failed:-0}" != 0 ] || failed=1
   [ "$rc" != 0 ] || [ "${passed:-0}" != 0 ] || [ "${skipped:-0}" != 0 ] || failed=1 # ran nothing
