@@ -54,6 +54,12 @@ class ControllerTest : public ::testing::Test {
   void Start() {
     thread_ = std::jthread([this](std::stop_token stop) { controller_.Run(stop); });
   }
+  // The worker finds the key at once: the first that waits on the clock is the reconciler, not a
+  // worker that was told of the key and has not woken yet.
+  void StartWith(const api::ObjectKey& key) {
+    controller_.queue().Add(key);
+    Start();
+  }
   bool Shows(const std::string& line) { return registry_.Text().find(line) != std::string::npos; }
 
   SimulatedClock clock_;
@@ -125,8 +131,7 @@ TEST_F(ControllerTest, ReconcileSeesItsContextStopped) {
     saw_stop = absl::IsCancelled(slept);
     return slept;
   });
-  Start();
-  controller_.queue().Add({"", "a"});
+  StartWith({"", "a"});
   clock_.AwaitWaiters(1);
   thread_.request_stop();
   thread_.join();
@@ -139,8 +144,7 @@ TEST_F(ControllerTest, ReconcileEndsAtItsTimeout) {
   reconciler_.Script([&](const CallContext& context) -> absl::StatusOr<Action> {
     return SleepFor(clock_, context, absl::InfiniteDuration());
   });
-  Start();
-  controller_.queue().Add({"", "a"});
+  StartWith({"", "a"});
   clock_.AwaitWaiters(1);
   clock_.Advance(absl::Minutes(5));
   reconciler_.Await(1);
