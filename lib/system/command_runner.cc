@@ -5,11 +5,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -79,12 +81,14 @@ absl::StatusOr<pid_t> Spawn(std::vector<std::string> argv, int out, int err) {
   return pid;
 }
 
-// Appends what is there; false at the end of the stream. Keeps the head or the tail of it.
-bool Drain(int fd, bool keep_tail, std::string& text) {
+// Appends what is there and keeps the head or the tail of it. The bytes read; 0 at the end of the
+// stream.
+ssize_t Drain(int fd, bool keep_tail, std::string& text) {
   char buffer[8192];
-  const ssize_t got = read(fd, buffer, sizeof buffer);
-  if (got < 0) return errno == EINTR || errno == EAGAIN;
-  if (got == 0) return false;
+  ssize_t got;
+  do got = read(fd, buffer, sizeof buffer);
+  while (got < 0 && errno == EINTR);
+  if (got <= 0) return 0;
   text.append(buffer, static_cast<size_t>(got));
   if (text.size() > kMaxOutput) {
     if (keep_tail)
@@ -92,7 +96,7 @@ bool Drain(int fd, bool keep_tail, std::string& text) {
     else
       text.resize(kMaxOutput);
   }
-  return true;
+  return got;
 }
 
 int PollTimeout(absl::Time deadline) {
@@ -117,16 +121,21 @@ absl::Status Collect(const CallContext& context, const Pipe& out, const Pipe& er
                     {wake, POLLIN, 0}};
     if (poll(fds, 4, PollTimeout(context.deadline)) < 0 && errno != EINTR)
       return ErrnoStatus(errno, "poll");
-    if (fds[0].revents != 0) out_open = Drain(out.read.get(), false, result.out);
-    if (fds[1].revents != 0) err_open = Drain(err.read.get(), true, result.err);
+    if (fds[0].revents != 0) out_open = Drain(out.read.get(), false, result.out) > 0;
+    if (fds[1].revents != 0) err_open = Drain(err.read.get(), true, result.err) > 0;
     running = fds[2].revents == 0;
   }
-  fcntl(out.read.get(), F_SETFL, O_NONBLOCK);
-  fcntl(err.read.get(), F_SETFL, O_NONBLOCK);
-  for (size_t before = 0; out_open; before = result.out.size())
-    if (!Drain(out.read.get(), false, result.out) || result.out.size() == before) break;
-  for (size_t before = 0; err_open; before = result.err.size())
-    if (!Drain(err.read.get(), true, result.err) || result.err.size() == before) break;
+  // What the process left in the pipes; a daemon that still writes does not keep us here.
+  for (const auto& [pipe, keep_tail, text] :
+       {std::tuple(&out, false, &result.out), std::tuple(&err, true, &result.err)}) {
+    int left = 0;
+    if (ioctl(pipe->read.get(), FIONREAD, &left) != 0) return ErrnoStatus(errno, "FIONREAD");
+    while (left > 0) {
+      const ssize_t got = Drain(pipe->read.get(), keep_tail, *text);
+      if (got <= 0) break;
+      left -= static_cast<int>(got);
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -7,10 +7,12 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -93,18 +95,24 @@ absl::Status WriteExisting(const std::string& path, absl::string_view text) {
   return WriteAll(fd.get(), text, path);
 }
 
-absl::Status ReplaceFile(const std::string& path, absl::string_view content,
-                         Durability durability) {
+absl::Status ReplaceFileDurably(const std::string& path, absl::string_view content) {
   const std::string fresh = absl::StrCat(path, ".new");
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(fresh, O_WRONLY | O_CREAT | O_TRUNC, 0600));
   ASHLAR_RETURN_IF_ERROR(WriteAll(fd.get(), content, fresh));
-  if (durability == Durability::kPowerCut) {
-    ASHLAR_RETURN_IF_ERROR(SyncFile(fd.get(), fresh));
-    return RenameDurably(fresh, path);
-  }
-  if (rename(fresh.c_str(), path.c_str()) != 0)
-    return ErrnoStatus(errno, absl::StrCat("rename ", fresh));
-  return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(SyncFile(fd.get(), fresh));
+  return RenameDurably(fresh, path);
+}
+
+absl::Status WritePage(const std::string& path, absl::string_view content) {
+  if (content.size() > kPageBytes)
+    return absl::OutOfRangeError(
+        absl::StrCat(content.size(), " bytes for ", path, " are more than ", kPageBytes));
+  std::string page(content);
+  page.resize(kPageBytes, '\n');
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_WRONLY | O_CREAT, 0600));
+  const ssize_t put = pwrite(fd.get(), page.data(), page.size(), 0);
+  if (put == static_cast<ssize_t>(kPageBytes)) return absl::OkStatus();
+  return ErrnoStatus(put < 0 ? errno : ENOSPC, absl::StrCat("write ", path));
 }
 
 absl::Status RemoveFile(const std::string& path, Durability durability) {
@@ -205,6 +213,40 @@ absl::Status Truncate(int fd, int64_t size_bytes, absl::string_view path) {
 absl::Status SyncFile(int fd, absl::string_view path) {
   if (fsync(fd) != 0) return ErrnoStatus(errno, absl::StrCat("sync ", path));
   return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> MakeMemoryFile(const std::string& name, int64_t size_bytes) {
+  UniqueFd fd(memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(errno, "memfd_create");
+  ASHLAR_RETURN_IF_ERROR(Truncate(fd.get(), size_bytes, name));
+  return fd;
+}
+
+std::string SharedPath(const UniqueFd& file) {
+  return absl::StrCat("/proc/", getpid(), "/fd/", file.get());
+}
+
+absl::Status CopyData(int from, int to, absl::string_view to_path) {
+  std::vector<char> buffer(256 << 10);
+  off_t end = 0;
+  for (;;) {
+    const off_t begin = lseek(from, end, SEEK_DATA);
+    if (begin < 0 && errno == ENXIO) return absl::OkStatus();
+    end = begin < 0 ? -1 : lseek(from, begin, SEEK_HOLE);
+    if (end < 0) return ErrnoStatus(errno, "find data");
+    for (off_t at = begin; at < end;) {
+      const size_t most = std::min<size_t>(buffer.size(), static_cast<size_t>(end - at));
+      const ssize_t got = pread(from, buffer.data(), most, at);
+      if (got <= 0) return ErrnoStatus(got == 0 ? EIO : errno, "read what is to be copied");
+      for (ssize_t done = 0; done < got;) {
+        const ssize_t put =
+            pwrite(to, buffer.data() + done, static_cast<size_t>(got - done), at + done);
+        if (put < 0) return ErrnoStatus(errno, absl::StrCat("write ", to_path));
+        done += put;
+      }
+      at += got;
+    }
+  }
 }
 
 absl::StatusOr<int64_t> CountExtents(const std::string& path) {

@@ -34,7 +34,8 @@ struct LoopOptions {
   std::string label;
   // Detach by itself when the last user (a mount, an open file) is gone.
   bool auto_clear = false;
-  // Pass discards on, which gives bytes back to the pool that the volume was promised.
+  // Pass discards on, which gives bytes back to the pool that the volume was promised. Devices that
+  // do not have numbers of their own, from 4096 on, and stay for the next attachment.
   bool discard = false;
 };
 

@@ -25,6 +25,22 @@ absl::StatusOr<std::vector<MountEntry>> KernelMountTable::List() {
   return ParseMountInfo(text);
 }
 
+// statx(2): STATX_ATTR_MOUNT_ROOT, since Linux 5.8.
+absl::StatusOr<MountPoint> KernelMountTable::Find(const std::string& target) {
+  const absl::StatusOr<UniqueFd> handle = OpenHandle(target);
+  const auto none = [&] { return absl::NotFoundError(absl::StrCat("no mount at ", target)); };
+  if (absl::IsNotFound(handle.status()) || absl::IsFailedPrecondition(handle.status()))
+    return none();
+  ASHLAR_RETURN_IF_ERROR(handle.status());
+  struct statx st;
+  if (statx(handle->get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+    return ErrnoStatus(errno, absl::StrCat("statx ", target));
+  if ((st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
+    return absl::UnimplementedError("this kernel does not tell mount points; Linux 5.8 does");
+  if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) return none();
+  return MountPoint{st.stx_dev_major, st.stx_dev_minor, st.stx_rdev_major, st.stx_rdev_minor};
+}
+
 absl::Status KernelMountTable::MountDevice(const CallContext&, const std::string& device,
                                            const std::string& target, const std::string& fs_type,
                                            const MountOptions& options) {
@@ -57,9 +73,9 @@ absl::Status KernelMountTable::Bind(const std::string& source, const std::string
 }
 
 absl::Status KernelMountTable::Unmount(const std::string& target) {
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, List());
-  // The kernel lists paths without symbolic links: a path that is listed has none.
-  if (FindMount(mounts, target) == nullptr) return absl::OkStatus();
+  const absl::Status found = Find(target).status();
+  if (absl::IsNotFound(found)) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(found);
   if (umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
     return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("unmount ", target));

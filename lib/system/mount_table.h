@@ -15,11 +15,22 @@ struct MountOptions {
   std::string data;         // for the filesystem, separated by commas
 };
 
+// What is mounted at a path: the answer to one question, where the list grows with the machine.
+struct MountPoint {
+  uint32_t major = 0;  // of the filesystem's device
+  uint32_t minor = 0;
+  uint32_t node_major = 0;  // of the device node that is mounted there, if it is one
+  uint32_t node_minor = 0;
+};
+
 class MountTable {
  public:
   virtual ~MountTable() = default;
 
   virtual absl::StatusOr<std::vector<MountEntry>> List() = 0;
+  // The topmost mount at exactly `target`. NotFound: nothing is mounted there, or there is no such
+  // path, or a part of it is a symbolic link.
+  virtual absl::StatusOr<MountPoint> Find(const std::string& target) = 0;
   // Mounts the filesystem of a device. The target is made as a directory if absent; no part of its
   // path may be a symbolic link.
   virtual absl::Status MountDevice(const CallContext& context, const std::string& device,
@@ -39,6 +50,7 @@ class MountTable {
 class KernelMountTable final : public MountTable {
  public:
   absl::StatusOr<std::vector<MountEntry>> List() override;
+  absl::StatusOr<MountPoint> Find(const std::string& target) override;
   absl::Status MountDevice(const CallContext& context, const std::string& device,
                            const std::string& target, const std::string& fs_type,
                            const MountOptions& options) override;

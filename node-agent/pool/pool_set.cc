@@ -77,8 +77,7 @@ std::string PoolSet::RecordPath(const std::string& name) const {
 
 absl::Status PoolSet::Save(const Entry& entry) {
   const Json record{{"spec", PoolSpecToJson(entry.spec)}, {"formatting", entry.formatting}};
-  ASHLAR_RETURN_IF_ERROR(
-      sys::ReplaceFile(RecordPath(entry.spec.name), DumpJson(record), Durability::kPowerCut));
+  ASHLAR_RETURN_IF_ERROR(sys::ReplaceFileDurably(RecordPath(entry.spec.name), DumpJson(record)));
   MutexLock lock(mu_);
   entries_[entry.spec.name] = entry;
   return absl::OkStatus();
@@ -212,7 +211,7 @@ absl::Status PoolSet::Claim(const Entry& entry, const std::string& root) {
     return text.status();
   }
   const Json mark{{"name", entry.spec.name}, {"uid", entry.spec.uid}};
-  return sys::ReplaceFile(marker, DumpJson(mark), Durability::kPowerCut);
+  return sys::ReplaceFileDurably(marker, DumpJson(mark));
 }
 
 absl::StatusOr<std::string> PoolSet::OpenDrive(const CallContext& context, Entry& entry) {

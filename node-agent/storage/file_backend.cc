@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/format_image.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -125,23 +126,10 @@ absl::Status FileBackend::Build(const CallContext& context, const VolumeFacts& f
   ASHLAR_RETURN_IF_ERROR(Allocate(path, fd.get(), size_bytes, size_bytes));
   ASHLAR_RETURN_IF_ERROR(
       sys::SetAttribute(fd.get(), kFactsAttribute, DumpJson(FactsToJson(facts)), path));
-  ASHLAR_RETURN_IF_ERROR(Format(context, facts, path));
+  if (facts.mode == VolumeMode::kFilesystem)
+    ASHLAR_RETURN_IF_ERROR(
+        FormatImage(commands_, context, {facts.fs_type, size_bytes, fd.get(), path}));
   return sys::SyncFile(fd.get(), path);
-}
-
-absl::Status FileBackend::Format(const CallContext& context, const VolumeFacts& facts,
-                                 const std::string& path) {
-  if (facts.mode == VolumeMode::kBlock) return absl::OkStatus();
-  // Blocks and sectors of 4 KiB, so that the volume can be mounted over drives with such sectors.
-  // No discard: it would punch out the bytes that were just reserved.
-  if (facts.fs_type == "xfs")
-    return sys::RunChecked(commands_, context,
-                           {"mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096", path});
-  // The image reads as zero, so mke2fs need not write, and the kernel need not zero later, inode
-  // tables and the journal. No blocks are kept for root: the volume has one user.
-  return sys::RunChecked(commands_, context,
-                         {"mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-E",
-                          "nodiscard,assume_storage_prezeroed=1", path});
 }
 
 absl::StatusOr<StoredVolume> FileBackend::Describe(const std::string& path) {
@@ -203,21 +191,17 @@ absl::Status FileBackend::Refill(const std::string& id) {
 }
 
 absl::Status FileBackend::Discard(const std::string& path) {
+  // Held open, so that the name goes first: a crash cannot leave an image that is empty but looks
+  // complete. If this process dies in between, the kernel frees the blocks.
   const absl::StatusOr<UniqueFd> fd = sys::OpenFile(path, O_RDWR);
   if (absl::IsNotFound(fd.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(fd.status());
+  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, Durability::kProcessCrash));
   ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd->get(), 0, path));
-  return sys::RemoveFile(path, Durability::kPowerCut);
+  return sys::SyncDirectory(VolumesDirectory());
 }
 
-absl::Status FileBackend::Remove(const std::string& id) {
-  const std::string image = ImagePath(id);
-  // From here on it is garbage, as what was never completed is: a crash cannot leave an image that
-  // is empty but looks complete.
-  const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(id), kPartial);
-  if (sys::Exists(image)) ASHLAR_RETURN_IF_ERROR(sys::RenameDurably(image, partial));
-  return Discard(partial);
-}
+absl::Status FileBackend::Remove(const std::string& id) { return Discard(ImagePath(id)); }
 
 absl::Status FileBackend::RemoveLeftovers() {
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(VolumesDirectory(), 0700));

@@ -58,8 +58,6 @@ class FileBackend final : public StorageBackend {
   absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, int64_t size_bytes,
                      const std::string& path);
-  absl::Status Format(const CallContext& context, const VolumeFacts& facts,
-                      const std::string& path);
   absl::StatusOr<StoredVolume> Describe(const std::string& path);
 
   sys::CommandRunner& commands_;

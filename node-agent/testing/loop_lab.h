@@ -46,6 +46,9 @@ class SteppedMounts final : public sys::MountTable {
  public:
   explicit SteppedMounts(const StepHook& hook) : hook_(hook) {}
   absl::StatusOr<std::vector<sys::MountEntry>> List() override { return kernel_.List(); }
+  absl::StatusOr<sys::MountPoint> Find(const std::string& target) override {
+    return kernel_.Find(target);
+  }
   absl::Status MountDevice(const CallContext& context, const std::string& device,
                            const std::string& target, const std::string& fs_type,
                            const sys::MountOptions& options) override;

@@ -9,6 +9,8 @@
 namespace ashlar::node_agent {
 namespace {
 
+constexpr absl::Duration kSettleTime = absl::Milliseconds(20);
+
 bool FarApart(int64_t a, int64_t b, int64_t capacity) {
   return std::llabs(a - b) > std::max(16 * kMiB, capacity / 100);
 }
@@ -60,7 +62,7 @@ void InventoryFeed::Stop() {
 
 void InventoryFeed::Poke() {
   MutexLock lock(mu_);
-  poked_ = true;
+  ++pokes_;
   changed_.NotifyAll();
 }
 
@@ -72,15 +74,26 @@ void InventoryFeed::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     {
       MutexLock lock(mu_);
-      while (!poked_ && clock_.Now() < next_look) clock_.WaitUntil(changed_, mu_, next_look);
-      poked_ = false;
+      while (pokes_ == answered_pokes_ && clock_.Now() < next_look)
+        clock_.WaitUntil(changed_, mu_, next_look);
     }
+    // Changes come in crowds: one look serves all that came meanwhile, and it does not take time
+    // from the call that has just made one.
+    SleepFor(clock_, context, kSettleTime).IgnoreError();
     if (stop.stop_requested()) return;
+    uint64_t pokes;
+    {
+      MutexLock lock(mu_);
+      pokes = pokes_;
+    }
     if (clock_.Now() >= next_look) {
       LookAtDrives(context.Until(clock_.Now() + absl::Minutes(10)));
       next_look = clock_.Now() + period_;
     }
     Publish();
+    MutexLock lock(mu_);
+    answered_pokes_ = pokes;
+    changed_.NotifyAll();
   }
 }
 
@@ -128,12 +141,13 @@ absl::StatusOr<std::shared_ptr<const InventorySnapshot>> InventoryFeed::Await(
     changed_.NotifyAll();
   });
   MutexLock lock(mu_);
+  const uint64_t pokes = revision == 0 ? pokes_ : 0;
   for (;;) {
     if (context.stop.stop_requested()) return absl::CancelledError("the call was called off");
     const absl::Time now = clock_.Now();
     if (now >= context.deadline)
       return absl::DeadlineExceededError("the call's deadline has passed");
-    if (latest_->revision != revision || now >= until) return latest_;
+    if ((latest_->revision != revision && answered_pokes_ >= pokes) || now >= until) return latest_;
     clock_.WaitUntil(changed_, mu_, std::min(until, context.deadline));
   }
 }

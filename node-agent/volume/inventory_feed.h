@@ -44,7 +44,8 @@ class InventoryFeed {
   void Poke();
 
   std::shared_ptr<const InventorySnapshot> Latest();
-  // Waits until the revision differs from `revision` or until `until`, and returns the latest.
+  // Waits until the revision differs from `revision` or until `until`, and returns the latest. With
+  // revision 0, of a reader that begins, the answer shows all that was poked before the call.
   // Cancelled or DeadlineExceeded when the context ends.
   absl::StatusOr<std::shared_ptr<const InventorySnapshot>> Await(const CallContext& context,
                                                                  uint64_t revision,
@@ -63,7 +64,8 @@ class InventoryFeed {
   std::vector<DriveReport> drives_;  // of the looking thread
   Mutex mu_;
   CondVar changed_;
-  bool poked_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t pokes_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t answered_pokes_ ABSL_GUARDED_BY(mu_) = 0;  // which `latest_` shows
   std::shared_ptr<const InventorySnapshot> latest_ ABSL_GUARDED_BY(mu_);
   std::jthread thread_;
 };

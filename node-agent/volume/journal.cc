@@ -13,8 +13,10 @@ std::string FileJournal::PathOf(const std::string& volume_id) const {
 }
 
 absl::Status FileJournal::Save(const VolumeRecord& record) {
-  return sys::ReplaceFile(PathOf(record.facts.id), DumpJson(RecordToJson(record)),
-                          sys::Durability::kProcessCrash);
+  const std::string text = DumpJson(RecordToJson(record));
+  // With a page there is always a newline after the text.
+  if (text.size() < sys::kPageBytes) return sys::WritePage(PathOf(record.facts.id), text);
+  return sys::ReplaceFileDurably(PathOf(record.facts.id), text + "\n");
 }
 
 absl::Status FileJournal::Remove(const std::string& volume_id) {
@@ -28,7 +30,8 @@ absl::StatusOr<std::vector<VolumeRecord>> FileJournal::Load() {
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, ".json")) continue;
     const absl::StatusOr<std::string> text = sys::ReadFile(absl::StrCat(directory_, "/", name));
-    const absl::StatusOr<Json> json = text.ok() ? ParseJson(*text) : text.status();
+    const absl::StatusOr<Json> json =
+        text.ok() ? ParseJson(text->substr(0, text->find('\n'))) : text.status();
     absl::StatusOr<VolumeRecord> record = json.ok() ? RecordFromJson(*json) : json.status();
     if (record.ok()) {
       records.push_back(*std::move(record));

@@ -24,9 +24,10 @@ class Journal {
 
 // Records need no fsync: everything that they add to the medium (mounts, loop devices, steps under
 // way) is void after a power cut, and a record of an earlier boot, or an unreadable one, is
-// replaced by what the medium holds. Each record is replaced by rename, so a killed process leaves
-// the old or the new one. On a root filesystem with a slow sync this saves more than a second for
-// every volume that comes and goes.
+// replaced by what the medium holds. A record is the first line of its file and is overwritten in
+// place, a page in one step, so a killed process leaves the old or the new one; one that does not
+// fit into a page, for a volume with a crowd of publications, replaces the file. On a root
+// filesystem with a slow sync this saves more than a second for every volume that comes and goes.
 class FileJournal final : public Journal {
  public:
   explicit FileJournal(std::string directory) : directory_(std::move(directory)) {}

@@ -138,7 +138,7 @@ absl::Status VolumeManager::Remove(const CallContext& context, const std::string
                           env_.pools.Backend(entry->record.facts.pool));
   entry->record.phase = VolumePhase::kRemoving;
   ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
-  if (entry->stored) ASHLAR_RETURN_IF_ERROR(DetachAll(*entry->stored));
+  if (entry->stored) ASHLAR_RETURN_IF_ERROR(Detach(*entry->stored, ""));
   ASHLAR_RETURN_IF_ERROR(backend->Remove(id));
   ASHLAR_RETURN_IF_ERROR(table_.Erase(id));
   LogInfo("volume removed", {{"volume", id}, {"request", context.request_id}});
@@ -156,10 +156,11 @@ absl::StatusOr<sys::FileIdentity> VolumeManager::BackingOf(const StoredVolume& s
   return stat.identity;
 }
 
-absl::Status VolumeManager::DetachAll(const StoredVolume& stored) {
+absl::Status VolumeManager::Detach(const StoredVolume& stored, const std::string& device) {
   const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
   if (absl::IsNotFound(backing.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(backing.status());
+  if (!device.empty()) return env_.loops.Detach(device, *backing);
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::LoopDevice> loops, env_.loops.List());
   for (const sys::LoopDevice& loop : loops) {
     if (loop.backing != *backing) continue;

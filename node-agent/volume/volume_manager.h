@@ -122,11 +122,13 @@ class VolumeManager {
   absl::Status GrowFilesystem(const CallContext& context, const VolumeEntry& entry);
   // Takes away every mount and the loop device of a staged volume and makes it carved.
   absl::Status TearDown(VolumeEntry& entry);
-  absl::Status DetachAll(const StoredVolume& stored);
+  // Detaches the image from `device`, or from every device of ours if `device` is empty.
+  absl::Status Detach(const StoredVolume& stored, const std::string& device);
   absl::Status CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
                            const std::string& target, bool& done);
   // Whether the mount shows the loop device or the filesystem on it.
   static bool Shows(const sys::MountEntry& mount, const sys::LoopDevice& device);
+  static bool Shows(const sys::MountPoint& mount, const sys::LoopDevice& device);
   absl::StatusOr<bool> IsStaged(const VolumeEntry& entry);
 
   struct KernelState {

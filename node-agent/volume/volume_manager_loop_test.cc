@@ -1,5 +1,7 @@
 // The life of volumes on a real kernel.
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,6 +95,20 @@ class VolumeManagerLoopTest : public testing::Test {
   std::string pool_;
   std::unique_ptr<AgentStack> agent_;
 };
+
+TEST_F(VolumeManagerLoopTest, DiscardsReachTheFileOnlyWhereTheyAreWanted) {
+  const std::string file = pool_ + "/image";
+  const sys::UniqueFd image = *sys::OpenFile(file, O_RDWR | O_CREAT, 0600);
+  for (const bool wanted : {false, true, false, true}) {
+    ASSERT_DONE(sys::Preallocate(image.get(), 16 * kMiB, file));
+    const auto held =
+        agent_->loops.Attach({}, file, {.label = "", .auto_clear = true, .discard = wanted});
+    ASSERT_DONE(held.status());
+    uint64_t range[2] = {0, 16 * kMiB};
+    EXPECT_EQ(ioctl(held->hold->get(), BLKDISCARD, range) == 0, wanted);
+    EXPECT_EQ(sys::StatFile(file)->used_bytes == 0, wanted);
+  }
+}
 
 class EveryFilesystem : public VolumeManagerLoopTest,
                         public testing::WithParamInterface<const char*> {};

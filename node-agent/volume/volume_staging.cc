@@ -36,15 +36,21 @@ bool VolumeManager::Shows(const sys::MountEntry& mount, const sys::LoopDevice& d
   return mount.root == node && (mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs");
 }
 
+bool VolumeManager::Shows(const sys::MountPoint& mount, const sys::LoopDevice& device) {
+  return (mount.major == device.major && mount.minor == device.minor) ||
+         (mount.node_major == device.major && mount.node_minor == device.minor);
+}
+
 absl::StatusOr<bool> VolumeManager::IsStaged(const VolumeEntry& entry) {
   if (!entry.record.attached() || !entry.stored) return false;
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(*entry.stored));
   const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(entry.record.device);
   if (!device.ok() || device->backing != backing) return false;
   if (entry.record.facts.mode == VolumeMode::kBlock) return true;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
-  const sys::MountEntry* mount = sys::FindMount(mounts, entry.record.staging_path);
-  return mount != nullptr && Shows(*mount, *device);
+  const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(entry.record.staging_path);
+  if (absl::IsNotFound(mount.status())) return false;
+  ASHLAR_RETURN_IF_ERROR(mount.status());
+  return Shows(*mount, *device);
 }
 
 absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& args) {
@@ -90,7 +96,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           env_.pools.Backend(facts.pool));
   ASHLAR_RETURN_IF_ERROR(backend->Refill(facts.id));
-  ASHLAR_RETURN_IF_ERROR(DetachAll(*entry.stored));  // two devices over one image would corrupt it
+  ASHLAR_RETURN_IF_ERROR(Detach(*entry.stored, ""));  // two devices over one image would corrupt it
   sys::LoopOptions loop;
   loop.label = absl::StrCat(kLoopLabelPrefix, facts.id).substr(0, 63);
   loop.auto_clear = facts.mode == VolumeMode::kFilesystem;
@@ -112,7 +118,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
 absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
                                             bool& must_grow) {
   ASHLAR_ASSIGN_OR_RETURN(const std::string head,
-                          sys::ReadHead(entry.record.device, kSuperblockBytes));
+                          sys::ReadHead(entry.stored->image_path, kSuperblockBytes));
   ASHLAR_ASSIGN_OR_RETURN(const SuperblockState state,
                           ParseSuperblock(entry.record.facts.fs_type, head));
   must_grow = entry.stored->size_bytes - state.size_bytes >= kMiB;
@@ -133,13 +139,13 @@ absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const Vo
 absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
   VolumeRecord& record = entry.record;
   if (!record.staging_path.empty() && entry.stored) {
-    ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
-    const sys::MountEntry* mount = sys::FindMount(mounts, record.staging_path);
+    const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(record.staging_path);
+    if (!mount.ok() && !absl::IsNotFound(mount.status())) return mount.status();
     const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(record.device);
-    if (mount != nullptr && device.ok() && Shows(*mount, *device))
+    if (mount.ok() && device.ok() && Shows(*mount, *device))
       ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
   }
-  if (entry.stored) ASHLAR_RETURN_IF_ERROR(DetachAll(*entry.stored));
+  if (entry.stored) ASHLAR_RETURN_IF_ERROR(Detach(*entry.stored, record.device));
   record.phase = VolumePhase::kCarved;
   record.device.clear();
   record.staging_path.clear();
@@ -171,9 +177,9 @@ absl::Status VolumeManager::Unstage(const CallContext& context, const std::strin
 absl::Status VolumeManager::CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
                                         const std::string& target, bool& done) {
   const auto& publications = entry.record.publications;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
-  const sys::MountEntry* mount = sys::FindMount(mounts, target);
-  if (const auto it = publications.find(target); it != publications.end() && mount != nullptr) {
+  const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(target);
+  if (!mount.ok() && !absl::IsNotFound(mount.status())) return mount.status();
+  if (const auto it = publications.find(target); it != publications.end() && mount.ok()) {
     if (it->second.read_only != args.read_only)
       return absl::AlreadyExistsError(
           absl::StrCat("volume ", args.id, " is published at ", target,
@@ -181,9 +187,9 @@ absl::Status VolumeManager::CheckTarget(const PublishArgs& args, const VolumeEnt
     done = true;
     return absl::OkStatus();
   }
-  if (mount != nullptr)
-    return absl::FailedPreconditionError(
-        absl::StrCat("target_path ", target, " is the mount point of ", mount->source));
+  if (mount.ok())
+    return absl::FailedPreconditionError(absl::StrCat(
+        "target_path ", target, " is the mount point of device ", mount->major, ":", mount->minor));
   const size_t others = publications.size() - publications.count(target);
   if (others > 0 && (args.single_writer || entry.record.single_writer))
     return absl::FailedPreconditionError(
@@ -241,9 +247,8 @@ absl::Status VolumeManager::Unpublish(const CallContext& context, const std::str
   if (!entry) return absl::OkStatus();
   if (entry->record.publications.count(target) == 0) {
     // What is mounted there is not ours; an empty mount point may be left of an earlier call.
-    ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
-    return sys::FindMount(mounts, target) == nullptr ? env_.mounts.RemoveTarget(target)
-                                                     : absl::OkStatus();
+    const absl::Status mounted = env_.mounts.Find(target).status();
+    return absl::IsNotFound(mounted) ? env_.mounts.RemoveTarget(target) : mounted;
   }
   entry->record.phase = VolumePhase::kUnpublishing;
   entry->record.target_path = target;

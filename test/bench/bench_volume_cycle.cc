@@ -9,9 +9,12 @@
 // Without a directory the pool lies on an XFS filesystem of its own, over a loop device.
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,9 +63,35 @@ double Milliseconds(const std::function<void()>& work) {
   return std::chrono::duration<double, std::milli>(Stopwatch::now() - start).count();
 }
 
+// The times of each step, in the order in which the steps were first seen.
+class Steps {
+ public:
+  void Time(const char* step, const std::function<void()>& work) {
+    const double took = Milliseconds(work);
+    for (auto& [name, times] : steps_)
+      if (name == step) return times.push_back(took);
+    steps_.push_back({step, {took}});
+  }
+  void Forget() { steps_.clear(); }
+  double MedianOf(const std::string& step) const {
+    for (const auto& [name, times] : steps_)
+      if (name == step) return Median(times);
+    return 0;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, times] : steps_) names.push_back(name);
+    return names;
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::vector<double>>> steps_;
+};
+
 struct Client {
   std::unique_ptr<pb::NodeAgent::Stub> agent;
   std::unique_ptr<pb::NodeMount::Stub> mount;
+  Steps steps;
 
   template <class Stub, class Request, class Response>
   void Do(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
@@ -77,29 +106,29 @@ struct Client {
     ensure.set_size_bytes(kSize);
     ensure.set_mode(pb::VOLUME_MODE_FILESYSTEM);
     ensure.set_fs_type("ext4");
-    Do(*agent, &pb::NodeAgent::Stub::EnsureVolume, ensure);
+    steps.Time("create", [&] { Do(*agent, &pb::NodeAgent::Stub::EnsureVolume, ensure); });
     pb::StageVolumeRequest stage;
     stage.set_volume_id("bench");
     stage.set_staging_path(staging);
     stage.set_mode(pb::VOLUME_MODE_FILESYSTEM);
-    Do(*mount, &pb::NodeMount::Stub::StageVolume, stage);
+    steps.Time("stage", [&] { Do(*mount, &pb::NodeMount::Stub::StageVolume, stage); });
     pb::PublishVolumeRequest publish;
     publish.set_volume_id("bench");
     publish.set_staging_path(staging);
     publish.set_target_path(target);
     publish.set_mode(pb::VOLUME_MODE_FILESYSTEM);
-    Do(*mount, &pb::NodeMount::Stub::PublishVolume, publish);
+    steps.Time("publish", [&] { Do(*mount, &pb::NodeMount::Stub::PublishVolume, publish); });
     pb::UnpublishVolumeRequest unpublish;
     unpublish.set_volume_id("bench");
     unpublish.set_target_path(target);
-    Do(*mount, &pb::NodeMount::Stub::UnpublishVolume, unpublish);
+    steps.Time("unpublish", [&] { Do(*mount, &pb::NodeMount::Stub::UnpublishVolume, unpublish); });
     pb::UnstageVolumeRequest unstage;
     unstage.set_volume_id("bench");
     unstage.set_staging_path(staging);
-    Do(*mount, &pb::NodeMount::Stub::UnstageVolume, unstage);
+    steps.Time("unstage", [&] { Do(*mount, &pb::NodeMount::Stub::UnstageVolume, unstage); });
     pb::RemoveVolumeRequest remove;
     remove.set_volume_id("bench");
-    Do(*agent, &pb::NodeAgent::Stub::RemoveVolume, remove);
+    steps.Time("delete", [&] { Do(*agent, &pb::NodeAgent::Stub::RemoveVolume, remove); });
   }
 };
 
@@ -144,23 +173,73 @@ int BareAttach(const std::string& image, std::string& device) {
   }
 }
 
-void BareCycle(const std::string& directory, const std::string& staging,
+void BareCycle(Steps& steps, const std::string& directory, const std::string& staging,
                const std::string& target) {
   const std::string image = directory + "/bare.img";
-  BareCreate(directory, image);
-  std::string device;
-  const int fd = BareAttach(image, device);
-  mkdir(staging.c_str(), 0755);
-  Must(mount(device.c_str(), staging.c_str(), "ext4", 0, "") == 0, "mount");
-  close(fd);
-  mkdir(target.c_str(), 0755);
-  Must(mount(staging.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) == 0, "bind");
-  Must(umount2(target.c_str(), 0) == 0, "umount target");
-  rmdir(target.c_str());
-  Must(umount2(staging.c_str(), 0) == 0, "umount staging");
-  unlink(image.c_str());
-  SyncDirectory(directory);
+  steps.Time("create", [&] { BareCreate(directory, image); });
+  steps.Time("stage", [&] {
+    std::string device;
+    const int fd = BareAttach(image, device);
+    mkdir(staging.c_str(), 0755);
+    Must(mount(device.c_str(), staging.c_str(), "ext4", 0, "") == 0, "mount");
+    close(fd);
+  });
+  steps.Time("publish", [&] {
+    mkdir(target.c_str(), 0755);
+    Must(mount(staging.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) == 0, "bind");
+  });
+  steps.Time("unpublish", [&] {
+    Must(umount2(target.c_str(), 0) == 0, "umount target");
+    rmdir(target.c_str());
+  });
+  steps.Time("unstage", [&] { Must(umount2(staging.c_str(), 0) == 0, "umount staging"); });
+  steps.Time("delete", [&] {
+    // XFS gives the blocks of an unlinked file back later, those of a truncated one at once.
+    const int file = open(image.c_str(), O_RDWR);
+    unlink(image.c_str());
+    Must(ftruncate(file, 0) == 0, "ftruncate");
+    SyncDirectory(directory);
+    close(file);
+  });
 }
+
+// An agent in a process of its own, as it has on a node: one process that is both ends of a
+// connection would wait for itself.
+class AgentProcess {
+ public:
+  explicit AgentProcess(const node_agent::AgentOptions& options) {
+    int ready[2];
+    Must(pipe(ready) == 0, "pipe");
+    pid_ = fork();
+    Must(pid_ >= 0, "fork");
+    if (pid_ == 0) Serve(options, ready[1]);
+    close(ready[1]);
+    char byte;
+    Must(read(ready[0], &byte, 1) == 1, "start of the agent");
+    close(ready[0]);
+  }
+  ~AgentProcess() {
+    kill(pid_, SIGTERM);
+    waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  [[noreturn]] static void Serve(const node_agent::AgentOptions& options, int ready) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigset_t end;
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &end, nullptr);
+    auto app = node_agent::AgentApp::Start({}, options);
+    Must(app.status());
+    Must(write(ready, "", 1) == 1, "write");
+    int signal;
+    sigwait(&end, &signal);
+    (*app)->Stop();
+    _exit(0);
+  }
+  pid_t pid_ = -1;
+};
 
 int Main(int argc, char** argv) {
   const int rounds = argc > 1 ? atoi(argv[1]) : 20;
@@ -179,8 +258,7 @@ int Main(int argc, char** argv) {
   options.mount_socket = lab.Path("mount.sock");
   options.ops_address = "";
   options.publish_roots = {lab.Path("kubelet")};
-  auto app = node_agent::AgentApp::Start({}, options);
-  Must(app.status());
+  const AgentProcess agent(options);
   Client client{pb::NodeAgent::NewStub(rpc::MakeUnixChannel(options.listen)),
                 pb::NodeMount::NewStub(rpc::MakeUnixChannel("unix://" + options.mount_socket))};
   pb::EnsurePoolRequest ensure;
@@ -192,23 +270,30 @@ int Main(int argc, char** argv) {
   std::filesystem::create_directories(pool + "/bare");
   std::filesystem::create_directories(lab.Path("kubelet"));
   std::vector<double> ours, bare, calls;
+  Steps bare_steps;
   for (int round = -1; round < rounds; ++round) {
     const double a =
         Milliseconds([&] { client.Cycle(lab.Path("kubelet/s"), lab.Path("kubelet/t")); });
-    const double b =
-        Milliseconds([&] { BareCycle(pool + "/bare", lab.Path("bs"), lab.Path("bt")); });
+    const double b = Milliseconds(
+        [&] { BareCycle(bare_steps, pool + "/bare", lab.Path("bs"), lab.Path("bt")); });
     for (int i = 0; i < 20; ++i)
       calls.push_back(Milliseconds(
           [&] { client.Do(*client.mount, &pb::NodeMount::Stub::GetNode, pb::GetNodeRequest()); }));
-    if (round < 0) continue;  // warm-up
+    if (round < 0) {  // warm-up
+      client.steps.Forget();
+      bare_steps.Forget();
+      continue;
+    }
     ours.push_back(a);
     bare.push_back(b);
   }
   std::filesystem::remove_all(pool + "/bare");
   printf("volume cycle: agent %.1f ms, bare %.1f ms, ratio %.2f (goal <= 1.30)\n", Median(ours),
          Median(bare), Median(ours) / Median(bare));
+  for (const std::string& step : bare_steps.names())
+    printf("  %-10s  agent %5.2f ms, bare %5.2f ms\n", step.c_str(), client.steps.MedianOf(step),
+           bare_steps.MedianOf(step));
   printf("empty call:   p50 %.2f ms (goal <= 2.00)\n", Median(calls));
-  (*app)->Stop();
   return 0;
 }
 
