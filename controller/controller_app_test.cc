@@ -327,7 +327,6 @@ std::vector<Step> Steps() {
           {"agent after removing", agent("RemoveVolume", FakeAgent::When::kAfter)},
           {"agent before making the pool", agent("EnsurePool", FakeAgent::When::kBefore)},
           {"agent after making the pool", agent("EnsurePool", FakeAgent::When::kAfter)},
-          {"server at an apply", server("apply")},
           {"server at an update", server("update")}};
 }
 
@@ -372,7 +371,7 @@ TEST(ControllerAppRetries, AControllerThatIsKilledBetweenAnyTwoWritesIsFinishedB
     bool blocked = false;
     lab.client.SetFault([&](absl::string_view verb, const api::KindInfo& kind,
                             const api::ObjectKey&) -> absl::Status {
-      if (verb != "apply" || kind.kind == "NodeInventory" || --left >= 0) return absl::OkStatus();
+      if (verb != "update" || kind.kind == "NodeInventory" || --left >= 0) return absl::OkStatus();
       MutexLock lock(mu);
       blocked = true;
       blocked_changed.NotifyAll();

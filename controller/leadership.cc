@@ -11,6 +11,7 @@ namespace {
 
 // Reports come in bursts; what only refreshes numbers waits for the rest of the burst.
 constexpr absl::Duration kGatherNumbers = absl::Milliseconds(500);
+constexpr absl::Duration kGatherUse = absl::Seconds(1);
 
 std::string NodeMatters(const Json& node) {
   const Json* labels = FindJson(node, {"metadata", "labels"});
@@ -123,6 +124,8 @@ void Leadership::OnReport(const ReportChange& change) {
     node_inventories_.queue().AddAfter(node, kGatherNumbers);
   }
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
+  // A pod that comes stages and publishes, one that goes undoes both: one write for the two.
+  for (const std::string& volume : change.used) volumes_.queue().AddAfter({"", volume}, kGatherUse);
   for (const std::string& pool : change.pools) {
     pools_.queue().AddAfter({"", pool}, kGatherNumbers);
   }

@@ -40,6 +40,8 @@ Volume WantedVolume(const CreateVolumePlan& plan) {
   spec.set_fs_type(plan.fs_type);
   for (const std::string& node : plan.allowed_nodes) spec.add_allowed_nodes(node);
   for (const std::string& node : plan.preferred_nodes) spec.add_preferred_nodes(node);
+  // Where there is no choice the controller need not write one down.
+  if (plan.allowed_nodes.size() == 1) spec.set_node_name(plan.allowed_nodes.front());
   if (!plan.parameters.claim_name.empty() && !plan.parameters.claim_namespace.empty()) {
     spec.mutable_claim_ref()->set_namespace_(plan.parameters.claim_namespace);
     spec.mutable_claim_ref()->set_name(plan.parameters.claim_name);

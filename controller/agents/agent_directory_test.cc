@@ -80,7 +80,8 @@ TEST_F(AgentDirectoryTest, OnlyWhatChangedIsTold) {
   AwaitChanges(1);
   agent_->SetStaged("v1", true, 1);
   AwaitChanges(2);
-  EXPECT_EQ(LastChange().volumes, std::vector<std::string>{"v1"});
+  EXPECT_EQ(LastChange().used, std::vector<std::string>{"v1"});
+  EXPECT_TRUE(LastChange().volumes.empty());
   EXPECT_TRUE(LastChange().pools.empty());
   agent_->Lose("v1");
   AwaitChanges(3);

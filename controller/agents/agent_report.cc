@@ -21,6 +21,14 @@ bool Turned(const agent::v1::PoolState* before, const agent::v1::PoolState& afte
          before->reason() != after.reason() || before->message() != after.message();
 }
 
+bool SameButForUse(agent::v1::VolumeState a, agent::v1::VolumeState b) {
+  for (agent::v1::VolumeState* volume : {&a, &b}) {
+    volume->clear_staged();
+    volume->clear_publications();
+  }
+  return Same(&a, b);
+}
+
 bool SameFacts(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
   if (a.agent_version() != b.agent_version() || a.boot_id() != b.boot_id() ||
       a.kernel() != b.kernel() || a.drives_size() != b.drives_size()) {
@@ -79,7 +87,9 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
   for (const agent::v1::VolumeState& volume : after.inventory().volumes()) {
     const agent::v1::VolumeState* old =
         before == nullptr ? nullptr : before->FindVolume(volume.volume_id());
-    if (!Same(old, volume)) change.volumes.push_back(volume.volume_id());
+    if (Same(old, volume)) continue;
+    (old != nullptr && SameButForUse(*old, volume) ? change.used : change.volumes)
+        .push_back(volume.volume_id());
   }
   if (before == nullptr) return change;
   for (const agent::v1::PoolState& pool : before->inventory().pools()) {

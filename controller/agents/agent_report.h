@@ -41,8 +41,11 @@ struct ReportChange {
   std::vector<std::string> pools;    // that came, went or changed
   std::vector<std::string> turned;   // pools that came, went, or whose readiness changed
   std::vector<std::string> volumes;  // that came, went or changed
+  std::vector<std::string> used;     // volumes whose staging or publications alone changed
   std::vector<std::string> roomier;  // pools that became ready or have more to give
-  bool empty() const { return !first && !facts && pools.empty() && volumes.empty(); }
+  bool empty() const {
+    return !first && !facts && pools.empty() && volumes.empty() && used.empty();
+  }
 };
 
 // `before` may be nullptr.

@@ -7,17 +7,6 @@
 namespace ashlar::controller {
 namespace {
 
-// What identifies the incarnation: with the uid, an apply never makes an object anew that was
-// deleted meanwhile.
-Json Skeleton(const api::KindInfo& kind, const Json& object) {
-  Json out = {{"apiVersion", kind.ApiVersion()},
-              {"kind", kind.kind},
-              {"metadata",
-               {{"name", JsonString(object, {"metadata", "name"})},
-                {"uid", JsonString(object, {"metadata", "uid"})}}}};
-  return out;
-}
-
 // The same object without the finalizer; false if it has none.
 bool WithoutFinalizer(Json& object) {
   const Json* finalizers = FindJson(object, {"metadata", "finalizers"});
@@ -51,28 +40,26 @@ ObjectWriter::ObjectWriter(kube::Client& client, api::KindInfo kind,
                            std::function<void(const Json&)> written)
     : client_(client), kind_(std::move(kind)), written_(std::move(written)) {}
 
-absl::StatusOr<Json> ObjectWriter::Apply(const CallContext& context, const Json& object,
-                                         const char* field, const Json& value,
-                                         kube::Subresource subresource) {
-  Json wanted = Skeleton(kind_, object);
-  if (subresource == kube::Subresource::kNone) {
-    wanted["metadata"]["finalizers"] = Json::array({kAgentFinalizer});
-  }
-  if (!value.is_null()) wanted[field] = value;
-  auto answer = client_.Apply(context, kind_, wanted,
-                              {.field_manager = kFieldManager, .subresource = subresource});
+absl::StatusOr<Json> ObjectWriter::Update(const CallContext& context, const Json& object,
+                                          kube::Subresource subresource) {
+  auto answer = client_.Update(context, kind_, object, subresource);
   if (answer.ok()) written_(*answer);
   return answer;
 }
 
-absl::StatusOr<Json> ObjectWriter::ApplyOwned(const CallContext& context, const Json& object,
-                                              const Json& spec) {
-  return Apply(context, object, "spec", spec, kube::Subresource::kNone);
+absl::StatusOr<Json> ObjectWriter::UpdateOwned(const CallContext& context, const Json& object,
+                                               const Json& spec) {
+  Json wanted = object;
+  if (!HasAgentFinalizer(object)) wanted["metadata"]["finalizers"].push_back(kAgentFinalizer);
+  if (!spec.is_null()) wanted["spec"].update(spec);
+  return Update(context, wanted, kube::Subresource::kNone);
 }
 
-absl::StatusOr<Json> ObjectWriter::ApplyStatus(const CallContext& context, const Json& object,
-                                               const Json& status) {
-  return Apply(context, object, "status", status, kube::Subresource::kStatus);
+absl::StatusOr<Json> ObjectWriter::UpdateStatus(const CallContext& context, const Json& object,
+                                                const Json& status) {
+  Json wanted = object;
+  wanted["status"] = status;
+  return Update(context, wanted, kube::Subresource::kStatus);
 }
 
 absl::StatusOr<Json> ObjectWriter::Create(const CallContext& context, const Json& object) {
@@ -87,7 +74,7 @@ absl::Status ObjectWriter::RemoveFinalizer(const CallContext& context, const Jso
   Json present = object;
   for (int attempt = 0;; ++attempt) {
     if (!WithoutFinalizer(present)) return absl::OkStatus();
-    const auto answer = client_.Update(context, kind_, present, kube::Subresource::kNone);
+    const auto answer = Update(context, present, kube::Subresource::kNone);
     if (answer.ok() || absl::IsNotFound(answer.status())) return absl::OkStatus();
     if (!absl::IsAborted(answer.status()) || attempt == 3) return answer.status();
     auto read = client_.Get(context, kind_, key);

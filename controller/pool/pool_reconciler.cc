@@ -50,7 +50,7 @@ absl::StatusOr<Action> PoolReconciler::Reconcile(const CallContext& context,
     if (deleting) return Action::AwaitChange();
     // Before anything is made on a node.
     ASHLAR_ASSIGN_OR_RETURN(Json answer,
-                            parts_.writer.ApplyOwned(pass.context, *pass.object, Json()));
+                            parts_.writer.UpdateOwned(pass.context, *pass.object, Json()));
     pass.object = std::make_shared<const Json>(std::move(answer));
   }
   AskAgents(pass);
@@ -212,7 +212,7 @@ absl::Status PoolReconciler::WriteStatus(Pass& pass) {
     return absl::OkStatus();
   }
   const auto answer =
-      parts_.writer.ApplyStatus(pass.context, *pass.object, api::ToJson(pool.status()));
+      parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(pool.status()));
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
   {

@@ -158,7 +158,8 @@ VolumeReconciler::Result VolumeReconciler::Place(Pass& pass) {
 absl::Status VolumeReconciler::WriteNode(Pass& pass, const std::string& node) {
   Json owned = Json::object();
   owned["nodeName"] = node;
-  ASHLAR_ASSIGN_OR_RETURN(Json answer, parts_.writer.ApplyOwned(pass.context, *pass.object, owned));
+  ASHLAR_ASSIGN_OR_RETURN(Json answer,
+                          parts_.writer.UpdateOwned(pass.context, *pass.object, owned));
   pass.object = std::make_shared<const Json>(std::move(answer));
   ASHLAR_ASSIGN_OR_RETURN(pass.facts.volume, api::FromJson<Volume>(*pass.object));
   pass.facts.has_finalizer = true;
@@ -292,7 +293,7 @@ absl::Status VolumeReconciler::WriteStatus(Pass& pass) {
     return absl::OkStatus();
   }
   const auto answer =
-      parts_.writer.ApplyStatus(pass.context, *pass.object, api::ToJson(volume.status()));
+      parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(volume.status()));
   // Deleted meanwhile: the cache will tell, and there is nobody left to be told.
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());

@@ -90,8 +90,13 @@ void Informer::TakeIn(kube::WatchEvent event) {
     if (CompareVersions(version, version_) > 0) version_ = version;
     if (bookmark) return;
     auto it = objects_.find(key);
-    // Put may have brought a newer version than this event tells of.
-    if (it != objects_.end() && CompareVersions(version, it->second.version) <= 0) return;
+    // Put may have brought the version that this event tells of, or a newer one. But the answer to
+    // a write that ends an object may carry the version of its end.
+    const bool deleted = event.type == kube::WatchEvent::Type::kDeleted;
+    if (it != objects_.end()) {
+      const int order = CompareVersions(version, it->second.version);
+      if (order < 0 || (order == 0 && !deleted)) return;
+    }
     if (event.type == kube::WatchEvent::Type::kDeleted) {
       if (it == objects_.end()) return;
       objects_.erase(it);

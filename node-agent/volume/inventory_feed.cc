@@ -9,7 +9,7 @@
 namespace ashlar::node_agent {
 namespace {
 
-constexpr absl::Duration kSettleTime = absl::Milliseconds(20);
+constexpr absl::Duration kSettleTime = absl::Milliseconds(50);
 
 bool FarApart(int64_t a, int64_t b, int64_t capacity) {
   return std::llabs(a - b) > std::max(16 * kMiB, capacity / 100);

@@ -69,7 +69,7 @@ void WriteBare(kube::Client& client, const std::string& name) {
   ObjectWriter writer(client, Kind(), [](const Json&) {});
   Json owned = Json::object();
   owned["nodeName"] = "n1";
-  const auto placed = writer.ApplyOwned(kContext, *made, owned);
+  const auto placed = writer.UpdateOwned(kContext, *made, owned);
   Require(placed.status());
   auto volume = api::FromJson<v1alpha1::Volume>(*placed);
   Require(volume.status());
@@ -78,7 +78,7 @@ void WriteBare(kube::Client& client, const std::string& name) {
   state.set_device_path("/pools/fast/" + name);
   state.set_healthy(true);
   SetCarved(*volume, state, absl::Now());
-  Require(writer.ApplyStatus(kContext, *placed, api::ToJson(volume->status())).status());
+  Require(writer.UpdateStatus(kContext, *placed, api::ToJson(volume->status())).status());
 }
 
 // Counts carved volumes of a prefix as an informer sees them.
