@@ -183,6 +183,20 @@ TEST_F(InformerTest, PutDoesNotRaiseTheDead) {
   EXPECT_EQ(informer_.Get({"", "mine"}), nullptr);
 }
 
+TEST_F(InformerTest, TheEndOfAnObjectMayHaveTheVersionOfTheAnswerThatEndedIt) {
+  StartAndSync();
+  Changes changes(informer_);
+  Json made = Create("mine");
+  changes.Await(1);
+  const std::string next = std::to_string(std::stoll(kube::VersionOf(made)) + 1);
+  made["metadata"]["resourceVersion"] = next;
+  informer_.Put(made);
+  changes.Await(2);
+  ASSERT_TRUE(api_.Delete({}, kWidget, {"", "mine"}, {}).ok());
+  changes.Await(3);
+  EXPECT_EQ(informer_.Get({"", "mine"}), nullptr) << "deleted at version " << next;
+}
+
 TEST_F(InformerTest, ResyncTellsOfEveryObjectAgain) {
   Create("a");
   Create("b");
