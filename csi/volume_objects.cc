@@ -116,11 +116,12 @@ absl::StatusOr<Volume> VolumeObjects::Grow(const CallContext& context, const std
 absl::Status VolumeObjects::Remove(const CallContext& context, const std::string& name) {
   const ObjectPtr before = volumes_.Get({"", name});
   std::string uid = before == nullptr ? std::string() : UidOf(*before);
-  absl::Status deleted = client_.Delete(context, Kind(), {"", name}, {});
+  // Aborted, to be repeated, if the cache is so far behind that it shows another one of the name.
+  const absl::Status deleted = client_.Delete(context, Kind(), {"", name}, {.uid = uid});
   if (!deleted.ok() && !absl::IsNotFound(deleted)) {
     return Annotate(deleted, absl::StrCat("volume ", name));
   }
-  if (deleted.ok()) {
+  if (deleted.ok() && uid.empty()) {
     // Asked once, so that the cache, which may be behind, knows the object that it must lose.
     absl::StatusOr<Json> object = Get(context, name);
     if (!object.ok() && !absl::IsNotFound(object.status())) return object.status();
