@@ -9,6 +9,9 @@
    Volume of each are gone.
 3. Resident memory of every Ashlar process, at rest and after all of this.
 
+Beside each time stand the share of the machine's processors that was busy, and the processor time of Ashlar's own
+processes: on a machine that is all busy, the time is what Kubernetes and Ashlar compute, not what anybody waits for.
+
 The control plane's client limits are lifted in the lab, so that the driver and not they set the pace.
 """
 import argparse
@@ -154,6 +157,32 @@ def resident(cluster):
     return largest
 
 
+class Processors:
+    """Processor time since it was made: of the whole machine, and of Ashlar's processes."""
+
+    def __init__(self, cluster):
+        self.cluster, self.tick = cluster, os.sysconf("SC_CLK_TCK")
+        self.before, self.ours_before = self._machine(), self._ours()
+
+    def _machine(self):
+        with open("/proc/stat") as text:
+            times = [int(word) / self.tick for word in text.readline().split()[1:9]]
+        return sum(times), sum(times) - times[3] - times[4]  # all, busy: neither idle nor waiting for input and output
+
+    def _ours(self):
+        total = 0
+        for process in self.cluster.processes():
+            with open(f"/proc/{process}/stat") as text:
+                fields = text.read().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / self.tick  # its own and that of its children, such as mkfs
+        return total
+
+    def __str__(self):
+        (total, busy), ours = self._machine(), self._ours()
+        share = (busy - self.before[1]) / (total - self.before[0])
+        return f"processors {share:.0%} busy, Ashlar's processes {ours - self.ours_before:.1f} s"
+
+
 def line(what, value, goal):
     print(f"{what:<58} {value:>12}   goal {goal}", flush=True)
 
@@ -178,12 +207,16 @@ def main():
         plain, carved = [], []
         for _ in range(args.rounds):
             plain.append(pods_round(api, args.pods, False))
+            used = Processors(cluster)
             carved.append(pods_round(api, args.pods, True))
+            print(f"  a round with claims, and its end: {used}", flush=True)
         base, ours = statistics.median(plain), statistics.median(carved)
         line(f"{args.pods} pods on emptyDir, s", f"{base:.2f}", "-")
         line(f"{args.pods} pods with a claim each, s", f"{ours:.2f}", "-")
         line("ratio", f"{ours / base:.2f}", "<= 1.1")
+        used = Processors(cluster)
         rounds = [claims_round(api, args.claims) for _ in range(args.rounds)]
+        print(f"  {args.rounds} rounds of {args.claims} claims: {used}", flush=True)
         line(f"{args.claims} claims alone: all Bound, s", f"{statistics.median(r[0] for r in rounds):.2f}", "<= 5")
         line(f"{args.claims} claims alone: all gone, s", f"{statistics.median(r[1] for r in rounds):.2f}", "<= 5")
         after = resident(cluster)
