@@ -312,6 +312,41 @@ class Claims(Case):
         self.shell("user", "echo mine > /data/file")
         self.assertEqual(self.shell("user", "stat -c %g /data/file").strip(), "2000")
 
+    def test_scratch_space_comes_and_goes_with_its_pod(self):
+        cluster.example("ephemeral.yaml", namespace=self.space)
+        self.running("scratch-user")
+        self.assertEqual(cluster.find("pvc", "scratch-user-scratch", "-n", self.space)["status"]["phase"], "Bound")
+        cluster.until("the pod has written", lambda: self.shell("scratch-user", "stat -c %s /scratch/tmp").strip() == str(64 * MI))
+        self.assertTrue(cluster.leftovers())
+        self.delete("pod/scratch-user")
+        cluster.until("the volume is gone with its pod", lambda: not cluster.leftovers())
+        self.assertEqual([v for v in cluster.get("volumes.ashlar.dev")["items"] if v["spec"].get("claimRef", {}).get("namespace") == self.space], [])
+
+    def test_only_one_pod_has_a_volume_that_is_for_one(self):
+        self.start("only", node=1, access="ReadWriteOncePod")
+        self.apply(pod("second", ["only"], node=1))
+        self.wait_event("Pod", "second", "FailedScheduling", "ReadWriteOncePod")
+
+    def test_eight_workers_spread_over_the_nodes_and_come_back_to_their_volumes(self):
+        cluster.example("statefulset.yaml", namespace=self.space)
+        all_ready = lambda: cluster.get("statefulset", "workers", "-n", self.space)["status"].get("readyReplicas") == 8
+
+        def places():
+            pods = cluster.get("pods", "-n", self.space, "-l", "app=workers")["items"]
+            return {p["metadata"]["name"]: (p["spec"].get("nodeName"), p["metadata"]["uid"]) for p in pods}
+        cluster.until("8 workers are ready", all_ready, seconds=180)
+        first = places()
+        self.assertEqual(sorted(node for node, _ in first.values()), ["node-1"] * 4 + ["node-2"] * 4)
+        self.assertEqual([len(cluster.loops(n)) for n in (1, 2)], [4, 4])
+        cluster.kubectl("-n", self.space, "delete", "pods", "-l", "app=workers", "--timeout=120s", timeout=150)
+        cluster.until("8 new workers are ready", lambda: all_ready() and not set(first.values()) & set(places().values()), seconds=180)
+        self.assertEqual({name: node for name, (node, _) in places().items()}, {name: node for name, (node, _) in first.items()})
+        for worker in first:
+            self.assertEqual(self.shell(worker, "cat /data/owner").strip(), worker)
+        cluster.kubectl("-n", self.space, "delete", "statefulset/workers", "service/workers", "--timeout=120s", timeout=150)
+        cluster.until("their volumes are gone with the StatefulSet", lambda: not cluster.leftovers(), seconds=120)
+        self.assertEqual(cluster.get("pvc", "-n", self.space)["items"], [])
+
     def test_two_pods_of_a_node_share_a_claim_and_readers_cannot_write(self):
         self.start("shared", node=1)
         self.apply(pod("reader", ["shared"], read_only=True))
