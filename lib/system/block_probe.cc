@@ -3,6 +3,7 @@
 #include <blkid/blkid.h>
 #include <fcntl.h>
 
+#include <cerrno>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -44,6 +45,23 @@ absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
   signature.label = Value(probe.get(), "LABEL");
   signature.partition_table = Value(probe.get(), "PTTYPE");
   return signature;
+}
+
+absl::Status EraseFilesystem(const std::string& path, const std::string& type,
+                             const std::string& uuid) {
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDWR | O_EXCL));
+  const std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)> probe(blkid_new_probe(),
+                                                                               &blkid_free_probe);
+  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0)
+    return absl::InternalError(absl::StrCat("blkid cannot read ", path));
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(),
+                                    BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | BLKID_SUBLKS_MAGIC);
+  while (blkid_do_probe(probe.get()) == 0) {
+    if (Value(probe.get(), "TYPE") != type || Value(probe.get(), "UUID") != uuid) continue;
+    if (blkid_do_wipe(probe.get(), 0) != 0) return ErrnoStatus(errno, absl::StrCat("wipe ", path));
+  }
+  return SyncFile(fd.get(), path);
 }
 
 absl::Status ProbeExclusive(const std::string& path) {

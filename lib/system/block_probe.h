@@ -20,6 +20,11 @@ struct Signature {
 // type "ambivalent": such a device is not free.
 absl::StatusOr<Signature> ProbeSignature(const std::string& path);
 
+// Makes a filesystem of this type and UUID no filesystem: its magic bytes go. A device without one
+// stays as it is. FailedPrecondition: the device is in use.
+absl::Status EraseFilesystem(const std::string& path, const std::string& type,
+                             const std::string& uuid);
+
 // OK if the device can be opened for exclusive use at this moment; FailedPrecondition if not: it is
 // mounted, part of an array, or claimed by another process.
 absl::Status ProbeExclusive(const std::string& path);

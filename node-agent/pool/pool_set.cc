@@ -19,6 +19,8 @@ namespace {
 using sys::Durability;
 
 constexpr char kMarker[] = "/.ashlar-pool.json";
+// How the scanner calls a drive that nobody uses and that bears what mkfs.xfs left.
+constexpr char kUnfinished[] = "has a signature of xfs";
 
 // A status whose message begins with the reason that the pool's status shows.
 absl::Status NotReady(absl::string_view reason, absl::string_view message) {
@@ -244,8 +246,8 @@ absl::StatusOr<Drive> PoolSet::ChooseDrive(Entry& entry, bool& format) {
     if (CarriesPool(drive, entry.spec) && !interrupted) {
       carrying.push_back(&drive);
     } else if (drive.busy_reason.empty() || (interrupted && CarriesPool(drive, entry.spec) &&
-                                             absl::StartsWith(drive.busy_reason, "has a sig"))) {
-      free.push_back(&drive);
+                                             drive.busy_reason == kUnfinished)) {
+      free.insert(interrupted ? free.begin() : free.end(), &drive);
     } else {
       refused.push_back(absl::StrCat(drive.id, " ", drive.busy_reason));
     }
@@ -268,7 +270,7 @@ absl::Status PoolSet::FormatDrive(const CallContext& context, Entry& entry, cons
   entry.formatting = drive.id;
   ASHLAR_RETURN_IF_ERROR(Save(entry));
   const std::string busy = scanner_.BusyReason(drive);
-  if (!busy.empty() && !(again && absl::StartsWith(busy, "has a signature of xfs")))
+  if (!busy.empty() && !(again && busy == kUnfinished))
     return NotReady("NoFreeDrive", absl::StrCat(drive.id, " ", busy));
   LogInfo("formatting a free drive", {{"pool", entry.spec.name}, {"drive", drive.id}});
   // Without -f mkfs.xfs itself refuses a device that bears any signature.
@@ -279,7 +281,35 @@ absl::Status PoolSet::FormatDrive(const CallContext& context, Entry& entry, cons
   argv.push_back(drive.device);
   ASHLAR_RETURN_IF_ERROR(sys::RunChecked(commands_, context, argv));
   entry.formatting.clear();
-  return Save(entry);
+  const absl::Status saved = Save(entry);
+  // While the record says so a restarted agent formats the drive again: there may be no volumes.
+  if (!saved.ok()) entry.formatting = drive.id;
+  return saved;
+}
+
+// What an interrupted mkfs left would be a foreign filesystem to whoever wants the drive next.
+absl::Status PoolSet::EraseUnfinished(const Entry& entry) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> drives,
+                          scanner_.Scan(entry.spec.devices->paths));
+  for (const Drive& drive : drives)
+    if (drive.id == entry.formatting && CarriesPool(drive, entry.spec) &&
+        drive.busy_reason == kUnfinished)
+      ASHLAR_RETURN_IF_ERROR(
+          sys::EraseFilesystem(drive.device, "xfs", FilesystemUuid(entry.spec.uid)));
+  return absl::OkStatus();
+}
+
+absl::Status PoolSet::Dismantle(const Entry& entry) {
+  if (entry.spec.directory) {
+    const std::string& root = entry.spec.directory->path;
+    if (entry.backend == nullptr) return absl::OkStatus();
+    ASHLAR_RETURN_IF_ERROR(sys::RemoveEmptyDirectory(absl::StrCat(root, "/volumes")));
+    return sys::RemoveFile(absl::StrCat(root, kMarker), Durability::kPowerCut);
+  }
+  const std::string target = absl::StrCat(state_dir_, "/pools/", entry.spec.name);
+  ASHLAR_RETURN_IF_ERROR(mounts_.Unmount(target));
+  ASHLAR_RETURN_IF_ERROR(mounts_.RemoveTarget(target));
+  return entry.formatting.empty() ? absl::OkStatus() : EraseUnfinished(entry);
 }
 
 absl::Status PoolSet::Remove(const CallContext&, const std::string& name) {
@@ -294,16 +324,14 @@ absl::Status PoolSet::Remove(const CallContext&, const std::string& name) {
       return absl::FailedPreconditionError(absl::StrCat("pool ", name, " has ", volumes.size(),
                                                         " volumes, such as ", volumes[0].facts.id));
   }
-  if (entry.spec.directory) {
-    const std::string& root = entry.spec.directory->path;
-    if (entry.backend != nullptr) {
-      ASHLAR_RETURN_IF_ERROR(sys::RemoveEmptyDirectory(absl::StrCat(root, "/volumes")));
-      ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(absl::StrCat(root, kMarker), Durability::kPowerCut));
-    }
-  } else {
-    const std::string target = absl::StrCat(state_dir_, "/pools/", name);
-    ASHLAR_RETURN_IF_ERROR(mounts_.Unmount(target));
-    ASHLAR_RETURN_IF_ERROR(mounts_.RemoveTarget(target));
+  if (const absl::Status gone = Dismantle(entry); !gone.ok()) {
+    // Half taken apart it can give no volumes, and must be opened anew.
+    MutexLock lock(mu_);
+    Entry& left = entries_[name];
+    left.backend = nullptr;
+    left.reason = "PoolFailed";
+    left.message = absl::StrCat("the removal stopped: ", std::string(gone.message()));
+    return gone;
   }
   ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(RecordPath(name), Durability::kPowerCut));
   MutexLock lock(mu_);

@@ -8,8 +8,10 @@
 //                                                           │ UUID is mounted, never formatted
 //
 // "formatting" is recorded before mkfs writes its first byte, with the id of the drive that was
-// proven free; only such a drive may be formatted although it bears a signature. Thread-safe; one
-// call at a time changes pools, another one is Aborted.
+// proven free; only such a drive may be formatted although it bears a signature, and it is taken
+// before any other. A pool is not ready, and so has no volumes, until the record says that the
+// formatting has ended. If the pool is removed before, the unfinished filesystem is erased: the
+// drive is free again. Thread-safe; one call at a time changes pools, another one is Aborted.
 #pragma once
 
 #include <map>
@@ -40,7 +42,9 @@ class PoolSet final : public PoolSource {
   absl::StatusOr<PoolStatus> Ensure(const CallContext& context, const PoolSpec& spec);
   // Tries again what is not ready. True if something became ready.
   bool RetryNotReady(const CallContext& context);
-  // Forgets the pool and unmounts it. FailedPrecondition while it has volumes. Absent is OK.
+  // Forgets the pool and unmounts it. FailedPrecondition while it has volumes. Absent is OK. The
+  // filesystem of a drive stays, unless its making was interrupted. After an error the pool may be
+  // not ready until Ensure or RetryNotReady; the call can be repeated.
   absl::Status Remove(const CallContext& context, const std::string& name);
 
   std::vector<PoolStatus> Statuses();
@@ -72,6 +76,8 @@ class PoolSet final : public PoolSource {
   absl::StatusOr<std::string> OpenDrive(const CallContext& context, Entry& entry);
   absl::StatusOr<Drive> ChooseDrive(Entry& entry, bool& format);
   absl::Status FormatDrive(const CallContext& context, Entry& entry, const Drive& drive);
+  absl::Status EraseUnfinished(const Entry& entry);
+  absl::Status Dismantle(const Entry& entry);
   absl::Status Claim(const Entry& entry, const std::string& root);
   PoolStatus StatusOf(const Entry& entry);
 
