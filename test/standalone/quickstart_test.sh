@@ -14,6 +14,24 @@ nothing() { [ -z "$1" ] || { echo "left: $1"; return 1; }; }
 ./quickstart.sh --clean
 check "quickstart.sh ends well on a machine that never saw it" ./quickstart.sh
 check "a second run ends well too" ./quickstart.sh
+after_a_reboot() {
+  local other
+  kill "$(cat /var/lib/ashlar-quickstart/daemon.pid)"
+  sleep 300 &
+  other=$!
+  for _ in $(seq 100); do pgrep -f 'ashlar standalone --data-dir /var/lib/ashlar-quickstart' >/dev/null || break; sleep 0.1; done
+  echo "$other" >/var/lib/ashlar-quickstart/daemon.pid
+  ./quickstart.sh && kill "$other"
+}
+check "a run ends well where daemon.pid holds the number of another program, which is let be" after_a_reboot
+while_used() {
+  local answer
+  (cd /mnt/ashlar-quickstart && exec sleep 300) &
+  answer=$(./quickstart.sh --clean 2>&1) && return 1
+  kill $!
+  [[ $(tail -n 1 <<<"$answer") == *"may still use /mnt/ashlar-quickstart"* ]]
+}
+check "--clean says so where the volume is in use" while_used
 check "--clean ends well" ./quickstart.sh --clean
 check "no process is left" nothing "$(pgrep -af 'ashlar standalone --data-dir /var/lib/ashlar-quickstart' || true)"
 check "no mount is left" nothing "$(grep ashlar-quickstart /proc/self/mountinfo || true)"
@@ -26,5 +44,14 @@ as_nobody() {
   [ "$(wc -l <<<"$answer")" = 1 ] && [[ $answer == *"must run as root"* ]]
 }
 check "without root it says so in one sentence" as_nobody
+elsewhere() {
+  local answer system
+  system=$(mktemp)
+  echo 'ID=other PRETTY_NAME="Other 1"' >"$system"
+  answer=$(unshare -m sh -c 'mount --bind "$0" /etc/os-release && exec ./quickstart.sh' "$system" 2>&1) && return 1
+  rm -f "$system"
+  [ "$(wc -l <<<"$answer")" = 1 ] && [[ $answer == *"this is Other 1"* ]]
+}
+check "on another system it says so in one sentence" elsewhere
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]
