@@ -7,12 +7,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/errno_status.h"
@@ -88,6 +91,23 @@ absl::StatusOr<int> FindFreeDevice(int control, const LoopOptions& options, int 
 
 }  // namespace
 
+void RemoveSpareLoopDevices(size_t keep) {
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(kVirtualDevices);
+  const absl::StatusOr<UniqueFd> control = OpenFile("/dev/loop-control", O_RDWR);
+  if (!names.ok() || !control.ok()) return;
+  std::vector<int> spares;
+  for (absl::string_view name : *names) {
+    int number = 0;
+    if (!absl::ConsumePrefix(&name, "loop") || !absl::SimpleAtoi(name, &number)) continue;
+    if (number >= kFirstOwnDevice && !Exists(AttachedFolder(DevicePath(number))))
+      spares.push_back(number);
+  }
+  std::sort(spares.begin(), spares.end());
+  // Busy, or gone already: another process was faster.
+  for (size_t i = keep; i < spares.size(); ++i)
+    (void)ioctl(control->get(), LOOP_CTL_REMOVE, spares[i]);
+}
+
 std::optional<LoopDevice> FindByBacking(const std::vector<LoopDevice>& devices,
                                         const FileIdentity& backing) {
   for (const LoopDevice& device : devices)
@@ -107,7 +127,10 @@ absl::StatusOr<HeldLoopDevice> KernelLoopDevices::Attach(const CallContext& cont
     ASHLAR_ASSIGN_OR_RETURN(const int number, FindFreeDevice(control.get(), options, next));
     next = number + 1;
     const std::string path = DevicePath(number);
-    ASHLAR_ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDWR));
+    absl::StatusOr<UniqueFd> opened = OpenFile(path, O_RDWR);
+    if (absl::IsNotFound(opened.status()) && attempt + 1 < kAttachAttempts) continue;  // removed
+    ASHLAR_RETURN_IF_ERROR(opened.status());
+    UniqueFd fd = *std::move(opened);
     if (ioctl(fd.get(), LOOP_CONFIGURE, &config) != 0) {
       if (errno == EBUSY || errno == EAGAIN) continue;  // another process was faster
       return ErrnoStatus(errno, absl::StrCat("attach ", file, " to ", path));

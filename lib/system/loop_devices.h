@@ -35,7 +35,7 @@ struct LoopOptions {
   // Detach by itself when the last user (a mount, an open file) is gone.
   bool auto_clear = false;
   // Pass discards on, which gives bytes back to the pool that the volume was promised. Devices that
-  // do not have numbers of their own, from 4096 on, and stay for the next attachment.
+  // do not have numbers of their own, from 4096 on, and stay until RemoveSpareLoopDevices.
   bool discard = false;
 };
 
@@ -64,6 +64,10 @@ class KernelLoopDevices final : public LoopDevices {
   absl::Status UpdateCapacity(const std::string& device) override;
   absl::Status Detach(const std::string& device, const FileIdentity& backing) override;
 };
+
+// Devices that were made for attachments without discards (see LoopOptions) and are attached no
+// more: removes all but `keep`, whoever made them. Who attaches at the same time finds another.
+void RemoveSpareLoopDevices(size_t keep);
 
 // The device over the file, if there is one.
 std::optional<LoopDevice> FindByBacking(const std::vector<LoopDevice>& devices,

@@ -20,6 +20,8 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr absl::Duration kGrace = absl::Seconds(5);
+// A pod that comes after one that went finds a device that is ready.
+constexpr size_t kSpareLoopDevices = 16;
 
 absl::StatusOr<std::string> ReadBootId() {
   ASHLAR_ASSIGN_OR_RETURN(const std::string text, sys::ReadFile("/proc/sys/kernel/random/boot_id"));
@@ -87,6 +89,7 @@ class App final : public AgentApp {
     mount_server_.reset();
     ops_.reset();
     feed_.Stop();
+    sys::RemoveSpareLoopDevices(0);
   }
 
   int port() const override { return agent_server_ == nullptr ? 0 : agent_server_->port(); }
@@ -119,6 +122,7 @@ class App final : public AgentApp {
       if (!snapshot.ok()) return;
       seen = (*snapshot)->revision;
       metrics_.Show(**snapshot);
+      sys::RemoveSpareLoopDevices(kSpareLoopDevices);
     }
   }
 

@@ -110,6 +110,25 @@ TEST_F(VolumeManagerLoopTest, DiscardsReachTheFileOnlyWhereTheyAreWanted) {
   }
 }
 
+TEST_F(VolumeManagerLoopTest, SpareDevicesAreRemovedAndThoseInUseStay) {
+  const std::string file = pool_ + "/image";
+  const sys::UniqueFd image = *sys::OpenFile(file, O_RDWR | O_CREAT, 0600);
+  ASSERT_DONE(sys::Truncate(image.get(), 16 * kMiB, file));
+  auto used = agent_->loops.Attach({}, file, {.label = "", .auto_clear = true, .discard = false});
+  auto spare = agent_->loops.Attach({}, file, {.label = "", .auto_clear = true, .discard = false});
+  ASSERT_DONE(used.status());
+  ASSERT_DONE(spare.status());
+  spare->hold.reset();
+  // Another agent of this machine may attach it meanwhile, and let it go again.
+  for (int attempt = 0; attempt < 50 && sys::Exists(spare->device.path); ++attempt) {
+    sys::RemoveSpareLoopDevices(0);
+    if (attempt > 0) absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_FALSE(sys::Exists(spare->device.path));
+  ASSERT_DONE(agent_->loops.Inspect(used->device.path).status());
+  sys::RemoveSpareLoopDevices(1'000'000);  // keeps all: nothing to do
+}
+
 class EveryFilesystem : public VolumeManagerLoopTest,
                         public testing::WithParamInterface<const char*> {};
 
