@@ -99,7 +99,7 @@ suite_standalone() {
   need build runtime check lab && test/lab/cluster/build.sh && build release &&
     scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh test/standalone/quickstart_test.sh
 }
-suite_chart() { need check && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
+suite_chart() { need check lab && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
 suite_cluster() { need build runtime check lab && test/lab/cluster/build.sh && build release && scripts cluster test/e2e/run.sh; }
 suite_asan() { sanitized asan; }
 suite_tsan() { sanitized tsan; }

@@ -3,18 +3,20 @@
 #
 #   build.sh           builds what is missing or was made from other inputs (minutes, once), prints the folder
 #   build.sh --check   builds nothing; status 1 and a reason on standard error if a build is due
+#   build.sh --go      prints the folder of the Go that it builds with, fetching one if none is new enough
 #
 # Versions and checksums are pinned by modules/*/go.mod and go.sum; with -mod=readonly and -trimpath the same inputs
 # give the same binaries. They are kept in ${ASHLAR_CACHE:-~/.cache/ashlar}/cluster/bin beside .inputs, the hash of
 # what they were made from.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${ASHLAR_CACHE:-$HOME/.cache/ashlar}/cluster
+kept=${ASHLAR_CACHE:-$HOME/.cache/ashlar}
+cache=$kept/cluster
 bin=$cache/bin
-
-PATH=$PATH:/usr/local/go/bin
-command -v go >/dev/null || { echo "cluster lab: Go is missing: install 1.26.6 or later from https://go.dev/dl to /usr/local/go" >&2; exit 1; }
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local
+. "$here/go.sh" # choose_go
+choose_go "$@"
+if [ "${1:-}" = --go ]; then dirname "$(command -v go)"; exit 0; fi
 
 inputs() { { cat "$here"/modules/*/go.mod "$here"/modules/*/go.sum "$here"/modules/*/*.go "$here/build.sh"; go version; } | sha256sum | cut -d' ' -f1; }
 want=$(inputs)
