@@ -10,6 +10,7 @@
 #include "CLI/CLI.hpp"
 #include "controller/agents/grpc_agent_connector.h"
 #include "controller/controller_app.h"
+#include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/kube/connection.h"
@@ -86,6 +87,7 @@ absl::Status Run(const Flags& flags, std::stop_token stop) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ashlar::LimitHeap();
   Flags flags;
   CLI::App cli("Places, carves and looks after volumes through the agents of the nodes.",
                "ashlar-controller");

@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "csi/csi_app.h"
+#include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "lib/kube/http_client.h"
 #include "lib/metrics/ops_server.h"
@@ -98,6 +99,7 @@ int Run(Flags& flags) {
 }  // namespace ashlar::csi_driver
 
 int main(int argc, char** argv) {
+  ashlar::LimitHeap();
   ashlar::csi_driver::Flags flags;
   flags.csi.agent_socket = "/run/ashlar/node-mount.sock";
   CLI::App cli("Serves the Container Storage Interface for Ashlar volumes.", "ashlar-csi");

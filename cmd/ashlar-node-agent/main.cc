@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "CLI/CLI.hpp"
+#include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "node-agent/service/agent_app.h"
 
@@ -46,6 +47,7 @@ sigset_t BlockSignals() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ashlar::LimitHeap();
   ashlar::node_agent::AgentOptions options;
   std::string log_level = "info";
   CLI::App cli("Finds drives, carves volumes and mounts them on one node.", "ashlar-node-agent");

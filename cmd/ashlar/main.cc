@@ -7,6 +7,7 @@
 #include "cmd/ashlar/mount_commands.h"
 #include "cmd/ashlar/purge.h"
 #include "cmd/ashlar/standalone_app.h"
+#include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 
@@ -111,6 +112,7 @@ absl::Status Run(const CLI::App& cli, const Flags& flags) {
 }  // namespace ashlar::standalone
 
 int main(int argc, char** argv) {
+  ashlar::LimitHeap();
   ashlar::standalone::Flags flags;
   CLI::App cli(
       "Ashlar on one machine: a Kubernetes-compatible API, and volumes carved from its drives.",
