@@ -1,6 +1,6 @@
 // OpsServer: the HTTP port for people and machines that look after a process: /metrics, /healthz
 // (the process answers), and /readyz (it can do its work; otherwise 503 with one line a reason).
-// Thread-safe.
+// One thread answers all requests. The only door to libevent. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -19,8 +19,9 @@ class OpsServer {
   virtual int port() const = 0;
 };
 
-// Listens on `address` ("host:port", port 0 for any free one) when it returns. `ready` answers OK,
-// or why not; it is called on a server thread and must not block. `registry` and what `ready` uses
+// Listens on `address` ("host:port" or "[host]:port" with an IP address as host, port 0 for any
+// free one) when it returns. `ready` answers OK, or why not; it is called on the server's thread
+// and must not block. `registry` and what `ready` uses
 // must outlive the server. InvalidArgument: not host:port. Unavailable: the address is taken.
 absl::StatusOr<std::unique_ptr<OpsServer>> ServeOps(absl::string_view address,
                                                     const Registry& registry,

@@ -33,6 +33,7 @@ forbid "fork and exec only in lib/system" '[^a-zA-Z_]fork\(\)|posix_spawn|exec[l
 forbid "system calls on mounts and devices only in lib/system" '[^a-zA-Z_:.>]u?mount2?\(|[^a-zA-Z_]ioctl\(' 'lib/system/|.*_test\.cc:|.*/testing/|test/'
 forbid "cpprestsdk only in lib/http" '#include [<"]cpprest' 'lib/http/'
 forbid "prometheus-cpp only in lib/metrics" '#include [<"]prometheus' 'lib/metrics/'
+forbid "libevent only in lib/metrics" '#include [<"]event2?[./]' 'lib/metrics/'
 forbid "yaml-cpp only in lib/yaml" '#include [<"]yaml-cpp' 'lib/yaml/'
 forbid "SQLite only in standalone" '#include [<"]sqlite3' 'standalone/'
 forbid "spdlog only in lib/base" '#include [<"]spdlog' 'lib/base/'
@@ -51,6 +52,12 @@ check "links in the documentation lead somewhere" "$(
     grep -oE '\]\([^)#:]+' "$page" | sed 's/^](//' | while read -r link; do
       [ -e "$(dirname "$page")/$link" ] || echo "$page: $link"
     done
+  done
+)"
+# Programs contain these (cmake/Dependencies.cmake): a shared library that brings one of them brings a second copy.
+check "no program loads what it already contains" "$(
+  for program in ashlar ashlar-controller ashlar-csi ashlar-node-agent; do
+    ldd "build/release/bin/$program" 2>&1 | grep -E 'lib(grpc|gpr|absl|protobuf|upb|re2|cares|event)|not a|no such' -i | sed "s/^/$program: /"
   done
 )"
 check "every Debian package has a reason" "$(grep -nE '^[a-z]' deploy/packages.txt | grep -v '#' || true)"
