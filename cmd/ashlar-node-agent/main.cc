@@ -10,8 +10,16 @@
 
 namespace {
 
-void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::string& log_level) {
-  cli.add_option("--node-name", options.node_name, "Name of this node")->required();
+void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::string& log_level,
+              bool& print_inventory) {
+  auto* node_name = cli.add_option("--node-name", options.node_name, "Name of this node");
+  cli.add_flag(
+      "--print-inventory", print_inventory,
+      "Print the drives of this machine and why each is not free as JSON, and end; changes "
+      "nothing and may run beside an agent");
+  cli.callback([node_name, &print_inventory] {
+    if (!print_inventory && node_name->empty()) throw CLI::RequiredError("--node-name");
+  });
   cli.add_option("--state-dir", options.state_dir,
                  "Directory of the journal and of the mount points of pools")
       ->capture_default_str();
@@ -34,6 +42,11 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
       ->capture_default_str();
 }
 
+int Fail(const absl::Status& status) {
+  std::cerr << "ashlar-node-agent: " << status.message() << "\n";
+  return 1;
+}
+
 // Blocks SIGINT and SIGTERM in this and all later threads, so that main can wait for them.
 sigset_t BlockSignals() {
   sigset_t signals;
@@ -51,15 +64,19 @@ int main(int argc, char** argv) {
   ashlar::node_agent::AgentOptions options;
   std::string log_level = "info";
   CLI::App cli("Finds drives, carves volumes and mounts them on one node.", "ashlar-node-agent");
-  AddFlags(cli, options, log_level);
+  bool print_inventory = false;
+  AddFlags(cli, options, log_level, print_inventory);
   CLI11_PARSE(cli, argc, argv);
   ashlar::SetLogLevel(log_level);
+  if (print_inventory) {
+    const absl::StatusOr<std::string> json = ashlar::node_agent::DrivesAsJson(options.scanner);
+    if (!json.ok()) return Fail(json.status());
+    std::cout << *json;
+    return 0;
+  }
   const sigset_t signals = BlockSignals();
   auto agent = ashlar::node_agent::AgentApp::Start({}, options);
-  if (!agent.ok()) {
-    std::cerr << "ashlar-node-agent: " << agent.status().message() << "\n";
-    return 1;
-  }
+  if (!agent.ok()) return Fail(agent.status());
   int received = 0;
   sigwait(&signals, &received);
   ashlar::LogInfo("agent ends; volumes stay mounted", {{"signal", received}});

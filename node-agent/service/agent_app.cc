@@ -7,11 +7,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/util/json_util.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/metrics/ops_server.h"
 #include "lib/rpc/server.h"
 #include "lib/system/files.h"
+#include "node-agent/service/convert.h"
 #include "node-agent/service/node_agent_service.h"
 #include "node-agent/service/node_mount_service.h"
 
@@ -171,6 +173,26 @@ absl::StatusOr<std::unique_ptr<AgentApp>> AgentApp::Start(const CallContext& con
   auto app = std::make_unique<App>(options, std::move(boot_id), std::move(lock));
   ASHLAR_RETURN_IF_ERROR(app->Begin(context));
   return std::unique_ptr<AgentApp>(std::move(app));
+}
+
+absl::StatusOr<std::string> DrivesAsJson(const DriveScannerOptions& options) {
+  sys::KernelMountTable mounts;
+  sys::KernelLoopDevices loops;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> drives,
+                          DriveScanner(mounts, loops, options).Scan({}));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string boot_id, ReadBootId());
+  agent::v1::Inventory inventory;
+  inventory.set_agent_version(kVersion);
+  inventory.set_boot_id(boot_id);
+  inventory.set_kernel(KernelRelease());
+  for (const Drive& drive : drives) *inventory.add_drives() = ToProto(DriveReport{drive, ""});
+  google::protobuf::util::JsonPrintOptions print;
+  print.add_whitespace = true;
+  print.always_print_primitive_fields = true;
+  std::string json;
+  const auto printed = google::protobuf::util::MessageToJsonString(inventory, &json, print);
+  if (!printed.ok()) return absl::InternalError(std::string(printed.message()));
+  return json;
 }
 
 }  // namespace ashlar::node_agent

@@ -39,4 +39,9 @@ class AgentApp {
   virtual int ops_port() const = 0;  // 0 without
 };
 
+// The drives of this machine as JSON of an Inventory, for people who look into a node: who each
+// drive is, and why it is not free. Without pools and volumes, so that it changes nothing and may
+// run beside an agent. Loop devices are left out.
+absl::StatusOr<std::string> DrivesAsJson(const DriveScannerOptions& options);
+
 }  // namespace ashlar::node_agent

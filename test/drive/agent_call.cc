@@ -1,0 +1,107 @@
+// agent_call: one call to a node agent on its unix sockets, for tests that run inside a guest.
+//
+//   agent_call SOCKET METHOD [REQUEST]   METHOD of NodeAgent or NodeMount, REQUEST and answer as
+//   JSON
+//
+// WatchInventory prints the first inventory. Ends with 1 and the status on standard error if the
+// call fails, with 2 if it cannot be made.
+#include <functional>
+#include <iostream>
+#include <map>
+
+#include "ashlar/agent/v1/node_agent.grpc.pb.h"
+#include "ashlar/agent/v1/node_mount.grpc.pb.h"
+#include "google/protobuf/util/json_util.h"
+#include "lib/base/status_macros.h"
+#include "lib/rpc/channel.h"
+#include "lib/rpc/client_call.h"
+
+namespace ashlar {
+namespace {
+
+namespace pb = agent::v1;
+using Channel = std::shared_ptr<grpc::Channel>;
+using Method = std::function<absl::StatusOr<std::string>(const Channel&, const std::string&)>;
+
+template <class Request>
+absl::StatusOr<Request> Parse(const std::string& json) {
+  Request request;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &request);
+  if (!parsed.ok()) return absl::InvalidArgumentError(std::string(parsed.message()));
+  return request;
+}
+
+absl::StatusOr<std::string> Print(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  const auto printed = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (!printed.ok()) return absl::InternalError(std::string(printed.message()));
+  return json;
+}
+
+CallContext Patiently() {
+  CallContext context;
+  context.deadline = absl::Now() + absl::Minutes(2);
+  return context;
+}
+
+template <class Service, class Stub, class Request, class Response>
+Method Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
+  return [method](const Channel& channel, const std::string& json) -> absl::StatusOr<std::string> {
+    ASHLAR_ASSIGN_OR_RETURN(const Request request, Parse<Request>(json));
+    const auto stub = Service::NewStub(channel);
+    ASHLAR_ASSIGN_OR_RETURN(const Response response,
+                            rpc::Call(Patiently(), *stub, method, request, rpc::WhenAway::kWait));
+    return Print(response);
+  };
+}
+
+absl::StatusOr<std::string> FirstInventory(const Channel& channel, const std::string& json) {
+  ASHLAR_ASSIGN_OR_RETURN(const auto request, Parse<pb::WatchInventoryRequest>(json));
+  const auto stub = pb::NodeAgent::NewStub(channel);
+  rpc::ClientCall call(Patiently(), rpc::WhenAway::kWait);
+  const auto stream = stub->WatchInventory(call.get(), request);
+  pb::Inventory inventory;
+  if (!stream->Read(&inventory)) return rpc::FromGrpc(stream->Finish());
+  call.get()->TryCancel();
+  return Print(inventory);
+}
+
+std::map<std::string, Method> Methods() {
+  using Agent = pb::NodeAgent::Stub;
+  using Mount = pb::NodeMount::Stub;
+  return {
+      {"WatchInventory", FirstInventory},
+      {"EnsurePool", Unary<pb::NodeAgent>(&Agent::EnsurePool)},
+      {"RemovePool", Unary<pb::NodeAgent>(&Agent::RemovePool)},
+      {"EnsureVolume", Unary<pb::NodeAgent>(&Agent::EnsureVolume)},
+      {"ResizeVolume", Unary<pb::NodeAgent>(&Agent::ResizeVolume)},
+      {"RemoveVolume", Unary<pb::NodeAgent>(&Agent::RemoveVolume)},
+      {"ListVolumes", Unary<pb::NodeAgent>(&Agent::ListVolumes)},
+      {"StageVolume", Unary<pb::NodeMount>(&Mount::StageVolume)},
+      {"UnstageVolume", Unary<pb::NodeMount>(&Mount::UnstageVolume)},
+  };
+}
+
+}  // namespace
+}  // namespace ashlar
+
+int main(int argc, char** argv) {
+  const auto methods = ashlar::Methods();
+  const auto method = argc < 3 ? methods.end() : methods.find(argv[2]);
+  if (method == methods.end()) {
+    std::cerr << "usage: agent_call SOCKET METHOD [REQUEST]; methods:";
+    for (const auto& [name, call] : methods) std::cerr << " " << name;
+    std::cerr << "\n";
+    return 2;
+  }
+  const auto channel = ashlar::rpc::MakeUnixChannel(std::string("unix://") + argv[1]);
+  const auto answer = method->second(channel, argc > 3 ? argv[3] : "{}");
+  if (!answer.ok()) {
+    std::cerr << answer.status() << "\n";
+    return 1;
+  }
+  std::cout << *answer << "\n";
+  return 0;
+}

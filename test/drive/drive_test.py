@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Ashlar's node agent among the drives of the drive lab's scenes. Every class is one scene and one guest; its tests run in the
+order in which they stand here."""
+import collections
+import json
+import os
+import re
+import shlex
+import sys
+import time
+import unittest
+
+TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path += [TEST, os.path.join(TEST, "lab/drive")]
+import scene  # noqa: E402
+import summary  # noqa: E402
+from archive import Missing  # noqa: E402
+from guest import PATIENCE, Guest  # noqa: E402
+
+BIN = os.path.join(os.path.dirname(TEST), "build/release/bin")
+PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call"]
+MI = 1 << 20
+UID = "5e1ec7ed-0000-4000-8000-000000000001"
+# Name and number within the subsystem of every controller of PATHS.
+CONTROLLERS = "cd /sys/class/nvme; for c in *; do grep -q PATHS $c/serial && echo $c $(cat $c/cntlid); done; true"
+
+
+class Enough(Exception):
+    """Raised from within a command of the guest that is not waited for any longer."""
+
+
+class Case(unittest.TestCase):
+    scene = ""
+    guest = None
+
+    @classmethod
+    def setUpClass(cls):
+        try:
+            cls.guest = Guest(cls.scene, PROGRAMS)
+        except Missing as missing:
+            if os.environ.get("CI") == "true":
+                raise
+            raise unittest.SkipTest(str(missing)) from None
+        try:
+            cls.guest.boot()
+        except BaseException:
+            cls.guest.close()
+            raise
+        print(f"scene {cls.scene} is up after {cls.guest.boot_seconds:.1f} s", flush=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.guest is not None:
+            cls.guest.close()
+
+    def assert_sees_the_scene(self):
+        """Serial, namespace, size, sector, PCI functions from the host bridge on, and NUMA node of every disk."""
+        key = lambda disk: (disk["serial"], disk["nsid"])
+        seen = [{name: disk[name] for name in disk if name != "name"} for disk in self.guest.tree()]
+        self.assertEqual(sorted(seen, key=key), sorted(self.guest.expected_tree(), key=key))
+
+    def inventory(self):
+        """What the agent's scanner says, by serial and device."""
+        return {(d["serial"], d["device"]): d for d in self.guest.json("ashlar-node-agent --print-inventory")["drives"]}
+
+    def drives(self):
+        """(disk of the scene, name in the guest, the scanner's words)"""
+        inventory, tree = self.inventory(), {(d["serial"], d["nsid"]): d["name"] for d in self.guest.tree()}
+        self.assertEqual(len(inventory), len(tree))
+        return [(disk, f"/dev/{tree[disk.serial, disk.nsid]}", inventory[disk.serial, f"/dev/{tree[disk.serial, disk.nsid]}"])
+                for disk in self.guest.build.disks if not disk.detached]
+
+    def start_agent(self):
+        self.guest.run("ashlar-node-agent --node-name guest --listen unix:///run/agent.sock --mount-socket /run/mount.sock "
+                       "--ops-address '' --publish-root /mnt </dev/null >>/run/agent.log 2>&1 &")
+        self.call("ListVolumes")
+
+    def call_line(self, method, **request):
+        path = "/run/mount.sock" if method == "StageVolume" else "/run/agent.sock"
+        return f"agent_call {path} {method} {shlex.quote(json.dumps(request))}"
+
+    def call(self, method, **request):
+        try:
+            return self.guest.json(self.call_line(method, **request), 150)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\nagent: {self.guest.status('tail -n 20 /run/agent.log')[1].decode()}") from None
+
+    def pool(self, name, **devices):
+        return self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), devices=devices)
+
+
+class FreeDrives(Case):
+    scene = "two_sockets"
+
+    def test_the_guest_sees_the_tree_of_the_scene(self):
+        self.assert_sees_the_scene()
+
+    def test_every_drive_is_found_at_its_place_and_free(self):
+        for disk, device, said in self.drives():
+            with self.subTest(device):
+                self.assertEqual(said["busyReason"], "")
+                self.assertEqual(int(said["sizeBytes"]), disk.mib * MI)
+                self.assertEqual(said["logicalBlockBytes"], disk.sector)
+                self.assertEqual(said["pciAddress"], disk.paths[0]["pci"][-1])
+                self.assertEqual(said["numaNode"], disk.paths[0]["numa"])
+        transports = collections.Counter(said["transport"] for *_, said in self.drives())
+        self.assertEqual(transports, {"nvme": 7, "sata": 1, "virtio": 1})
+
+    def test_namespaces_of_one_controller_have_ids_of_their_own(self):
+        ids = [said["id"] for disk, _, said in self.drives() if disk.serial == "ASH2"]
+        self.assertEqual((len(ids), len(set(ids))), (3, 3))
+
+    def test_an_unplugged_drive_goes_and_a_plugged_one_comes(self):
+        serials = lambda: {disk["serial"] for disk in self.guest.tree()}
+        self.guest.unplug("ASH3")
+        self.guest.until("the unplugged drive is gone", lambda: "ASH3" not in serials())
+        self.assertNotIn("ASH3", {serial for serial, _ in self.inventory()})
+        self.guest.until("its slot is free", lambda: not self.guest.qmp_has("ASH3"))
+        self.guest.plug("ASH3")
+        self.guest.until("the plugged drive is there", lambda: "ASH3" in serials())
+        self.assertIn("ASH3", {serial for serial, _ in self.inventory()})
+        self.assert_sees_the_scene()
+
+    def test_after_a_power_cut_the_pool_has_every_acknowledged_volume(self):
+        # The node's own disk, which keeps the agent's state; a new machine has its /var there, too.
+        self.guest.run("mkfs.ext4 -q $(drive VIRT0) && mkdir -p /var/lib/ashlar && mount $(drive VIRT0) /var/lib/ashlar")
+        self.start_agent()
+        self.assertTrue(self.pool("p", serials=["ASH0"])["ready"])
+        before = self.guest.run("drive ASH0")
+        volume = {"pool": "p", "mode": "VOLUME_MODE_FILESYSTEM", "fsType": "ext4", "sizeBytes": 24 * MI}
+        self.call("EnsureVolume", volumeId="kept", **volume)
+        stage = {"volumeId": "kept", "stagingPath": "/mnt/kept", "mode": "VOLUME_MODE_FILESYSTEM"}
+        self.call("StageVolume", **stage)
+        self.guest.run("echo written >/mnt/kept/synced && sync /mnt/kept/synced")
+        acknowledged = self.cut_power_while_carving(volume)
+
+        self.guest.boot(order=["ASH4", "ASH2"])
+        self.assertNotEqual(self.guest.run("drive ASH0"), before)
+        self.guest.run("mkdir -p /var/lib/ashlar && mount $(drive VIRT0) /var/lib/ashlar")
+        self.start_agent()
+        volumes = {v["volumeId"]: v for v in self.call("ListVolumes")["volumes"]}
+        self.assertLessEqual({"kept", *acknowledged}, set(volumes))
+        for name, found in volumes.items():
+            self.assertEqual((found["sizeBytes"], found["healthy"]), (str(24 * MI), True), name)
+        self.assertEqual(self.guest.run("find /var/lib/ashlar/pools/p -name '*.partial'"), "")
+        for name in acknowledged:  # repeated calls of a controller that did not hear the answer
+            self.call("EnsureVolume", volumeId=name, **volume)
+        self.call("StageVolume", **stage)
+        self.assertEqual(self.guest.run("cat /mnt/kept/synced"), "written\n")
+
+    def cut_power_while_carving(self, volume):
+        """Names of the volumes that were acknowledged before the cut."""
+        loop = [f"{self.call_line('EnsureVolume', volumeId=f'v{i}', **volume)} >/dev/null && echo acknowledged v{i}" for i in range(1, 12)]
+        output = b""
+
+        def show(data):
+            nonlocal output
+            output += data
+            if output.count(b"acknowledged") >= 3:
+                raise Enough
+
+        with self.assertRaises(Enough):
+            self.guest.status("\n".join(loop), 120, show)
+        self.guest.cut_power()
+        return re.findall(r"acknowledged (v\d+)\n", output.decode())
+
+
+class UsedDrives(Case):
+    scene = "used"
+
+    def test_the_guest_sees_the_tree_of_the_scene(self):
+        self.assert_sees_the_scene()
+
+    def test_each_says_why_it_is_not_free(self):
+        uses = set()
+        for disk, device, said in self.drives():
+            with self.subTest(f"{device} {disk.used}"):
+                self.assertRegex(said["busyReason"], f"^{scene.USES[disk.used].reason}$" if disk.used else "^$")
+            uses.add(disk.used)
+        self.assertEqual(uses, {"", *scene.USES}, "the scene shows every use")
+
+    def digests(self):
+        return {disk.file: self.guest.digest(disk) for disk in self.guest.build.disks if disk.used}
+
+    def test_none_of_them_is_touched(self):
+        self.guest.run("sync")
+        before = self.digests()
+
+        def quiet():  # the kernel writes superblocks of arrays and filesystems a moment later
+            nonlocal before
+            time.sleep(2)
+            last, before = before, self.digests()
+            return last == before
+
+        self.guest.until("the used drives are quiet", quiet)
+        self.start_agent()
+        every = {"transports": ["nvme", "sata", "virtio"]}
+        taken = [self.pool(name, **every) for name in ("a", "bb", "ccc")]
+        self.assertEqual([pool["ready"] for pool in taken], [True, True, False])
+        self.assertEqual(taken[2]["reason"], "NoFreeDrive")
+        free = {said["id"]: disk.serial for disk, _, said in self.drives() if not disk.used}
+        self.assertEqual(sorted(free[pool["device"]] for pool in taken[:2]), ["FREE0", "FREE1"])
+        self.call("EnsureVolume", volumeId="v", pool="a", mode="VOLUME_MODE_FILESYSTEM", fsType="ext4", sizeBytes=24 * MI)
+        time.sleep(6 * PATIENCE)  # the agent looks for a drive for the third pool every 5 s
+        self.guest.run("kill $(pidof ashlar-node-agent); sync")
+        self.assertEqual(self.digests(), before)
+
+
+class SharedNamespaces(Case):
+    scene = "multipath"
+
+    def test_the_guest_sees_the_tree_of_the_scene(self):
+        self.assert_sees_the_scene()
+
+    def test_a_drive_of_two_paths_is_one_free_drive(self):
+        said = [drive for disk, _, drive in self.drives() if disk.serial == "PATHS"]
+        self.assertEqual([drive["busyReason"] for drive in said], [""])
+
+    def test_an_attached_namespace_is_a_drive_and_a_detached_one_is_gone(self):
+        namespaces = lambda: sorted((d["serial"], d["nsid"], len(d["paths"])) for d in self.guest.tree())
+        before = namespaces()
+        paths = [line.split() for line in self.guest.run(CONTROLLERS).splitlines()]
+        control, controllers = f"/dev/{paths[0][0]}", ",".join(number for _, number in paths)
+        self.guest.run(f"nvme attach-ns {control} -n 2 -c {controllers}")
+        self.guest.until("the attached namespace is there on both paths", lambda: namespaces() == sorted([*before, ("PATHS", 2, 2)]))
+        self.assertEqual(len(self.drives_of("PATHS")), 2)
+        self.guest.run(f"nvme detach-ns {control} -n 2 -c {controllers}")
+        self.guest.until("the detached namespace is gone", lambda: namespaces() == before)
+        self.assertEqual(len(self.drives_of("PATHS")), 1)
+
+    def drives_of(self, serial):
+        return [drive for (found, _), drive in self.inventory().items() if found == serial]
+
+    def test_a_drive_stays_when_one_of_its_paths_is_unplugged(self):
+        self.guest.unplug("PATHS-a")
+        paths = lambda: [d["paths"] for d in self.guest.tree() if d["serial"] == "PATHS"]
+        self.guest.until("one path is left", lambda: [len(p) for p in paths()] == [1])
+        self.assertEqual(paths()[0][0]["numa"], 1)
+        self.assertEqual(len(self.drives_of("PATHS")), 1)
+
+
+if __name__ == "__main__":
+    summary.run()

@@ -1,0 +1,15 @@
+"""One drive of every use that must keep a drive from being taken, over NVMe, SATA and virtio, and two that are free."""
+from scene import Namespace, Nvme, RootPort, Sata, Scene, Socket, Switch, Virtio
+
+SCENE = Scene(
+    Socket(
+        RootPort(Switch(Nvme("PART", 64, used="partition"), Nvme("TABLE", 64, used="partition-table"),
+                        Nvme("EXT4", 64, used="ext4"), Nvme("MOUNT", 64, used="mounted"), Nvme("FREE0", 512))),
+        RootPort(Sata("SWAP", 64, used="swap")),
+    ),
+    Socket(
+        RootPort(Switch(Nvme("MD", 64, used="md"), Nvme("MDOLD", 64, used="md-stopped"), Nvme("LVM", 64, used="lvm"),
+                        Nvme("PV", Namespace(1, 64, used="lvm-inactive"), Namespace(2, 64, used="swap-off")), Nvme("FREE1", 512))),
+        RootPort(Virtio("LOOP", 64, used="loop")),
+    ),
+)
