@@ -40,6 +40,7 @@ class Case(unittest.TestCase):
         except Missing as missing:
             if os.environ.get("CI") == "true":
                 raise
+            print(missing, flush=True)
             raise unittest.SkipTest(str(missing)) from None
         try:
             cls.guest.boot()
