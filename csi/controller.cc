@@ -78,6 +78,12 @@ absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan) {
   return absl::OkStatus();
 }
 
+// Whether what was asked for will not come about: the other errors leave it under way.
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsInvalidArgument(status) ||
+         absl::IsFailedPrecondition(status);
+}
+
 void Fill(const Volume& volume, csi::v1::Volume& out) {
   out.set_volume_id(volume.metadata().name());
   out.set_capacity_bytes(CarvedBytes(volume));
@@ -118,11 +124,8 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
   ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan));
   absl::StatusOr<Volume> carved = volumes_.AwaitCarved(context, volume);
   if (!carved.ok()) {
-    const absl::StatusCode code = carved.status().code();
     // The caller is told that there is no volume, so none may come about later.
-    if (code == absl::StatusCode::kResourceExhausted ||
-        code == absl::StatusCode::kInvalidArgument ||
-        code == absl::StatusCode::kFailedPrecondition) {
+    if (IsRefusal(carved.status())) {
       ASHLAR_RETURN_IF_ERROR(volumes_.Remove(context, volume.metadata().name()));
     }
     return carved.status();
@@ -279,9 +282,14 @@ absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> Controller::ExpandVolume
   }
   if (volume.spec().size() < range.bytes) {
     ASHLAR_RETURN_IF_ERROR(CheckRoomToGrow(volume, range.bytes));
-    ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.Grow(context, request.volume_id(), range.bytes));
   }
-  ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.AwaitCarved(context, volume));
+  ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.Resize(context, request.volume_id(), range.bytes));
+  const absl::StatusOr<Volume> grown = volumes_.AwaitCarved(context, volume);
+  if (IsRefusal(grown.status())) {
+    ASHLAR_RETURN_IF_ERROR(volumes_.TakeBackGrowth(context, volume));
+  }
+  ASHLAR_RETURN_IF_ERROR(grown.status());
+  volume = *grown;
   csi::v1::ControllerExpandVolumeResponse response;
   response.set_capacity_bytes(CarvedBytes(volume));
   response.set_node_expansion_required(!block);

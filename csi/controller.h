@@ -35,7 +35,9 @@ class Controller {
   // 0 for a pool or node that is not there or not ready.
   absl::StatusOr<csi::v1::GetCapacityResponse> GetCapacity(
       const CallContext& context, const csi::v1::GetCapacityRequest& request);
-  // ResourceExhausted: the volume's node has not that many bytes left. Nothing changed then.
+  // ResourceExhausted: the volume's node has not that many bytes left. Then, and whenever the
+  // growth is refused for good, the volume asks for no more than it has, so that nobody tries again
+  // until the next call. A call for less than an earlier one that is still under way replaces it.
   absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> ExpandVolume(
       const CallContext& context, const csi::v1::ControllerExpandVolumeRequest& request);
   absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> GetCapabilities(

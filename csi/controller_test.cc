@@ -30,6 +30,8 @@ class ControllerTest : public testing::Test {
     kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
     ASSERT_TRUE(volume_informer_.AwaitSync({}).ok());
     ASSERT_TRUE(pool_informer_.AwaitSync({}).ok());
+    // The first list may be older than the pool.
+    while (pool_informer_.Get({"", "fast"}) == nullptr) std::this_thread::yield();
     // The controller's watch and the informers'.
     kube_.AwaitWatches(3);
   }
@@ -204,6 +206,37 @@ TEST_F(ControllerTest, ExpandRaisesTheSizeAndWaitsForIt) {
   EXPECT_TRUE(response->node_expansion_required());
   EXPECT_EQ(Expand("pvc-1", 120 * kMiB)->capacity_bytes(), 151 * kMiB) << "never shrinks";
   EXPECT_EQ(Expand("absent", 120 * kMiB).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(ControllerTest, AnExpansionThatIsRefusedIsTakenBackSoThatASmallerOneCanFollow) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("NoCapacity");
+  EXPECT_EQ(Expand("pvc-1", 300 * kMiB).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(Object("pvc-1")->spec().size(), 100 * kMiB);
+  carver_.SetReason("");
+  EXPECT_EQ(Expand("pvc-1", 150 * kMiB)->capacity_bytes(), 150 * kMiB);
+  EXPECT_EQ(Object("pvc-1")->spec().size(), 150 * kMiB);
+}
+
+TEST_F(ControllerTest, ARefusedExpansionTakesNothingBackThatSomebodyElseAskedFor) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("NoCapacity");
+  Volume refused = *Object("pvc-1");
+  refused.mutable_spec()->set_size(300 * kMiB);
+  refused.mutable_metadata()->set_generation(refused.metadata().generation() + 1);
+  ASSERT_TRUE(volumes_.Resize({}, "pvc-1", 300 * kMiB).ok());
+  ASSERT_TRUE(volumes_.Resize({}, "pvc-1", 400 * kMiB).ok());
+  ASSERT_TRUE(volumes_.TakeBackGrowth({}, refused).ok());
+  EXPECT_EQ(Object("pvc-1")->spec().size(), 400 * kMiB);
+}
+
+TEST_F(ControllerTest, ASmallerExpansionReplacesALargerOneThatIsStillUnderWay) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("-");
+  ASSERT_TRUE(volumes_.Resize({}, "pvc-1", 300 * kMiB).ok());
+  ASSERT_EQ(Object("pvc-1")->spec().size(), 300 * kMiB);
+  carver_.SetReason("");
+  EXPECT_EQ(Expand("pvc-1", 150 * kMiB)->capacity_bytes(), 150 * kMiB);
 }
 
 TEST_F(ControllerTest, ExpandBeyondWhatTheNodeHasChangesNothing) {

@@ -94,12 +94,13 @@ absl::StatusOr<Volume> VolumeObjects::AwaitCarved(const CallContext& context,
   return seen;
 }
 
-absl::StatusOr<Volume> VolumeObjects::Grow(const CallContext& context, const std::string& name,
-                                           int64_t bytes) {
+absl::StatusOr<Volume> VolumeObjects::SetSize(const CallContext& context, const std::string& name,
+                                              absl::FunctionRef<int64_t(const Volume&)> wanted) {
   for (;;) {
     ASHLAR_ASSIGN_OR_RETURN(Json object, Get(context, name));
     ASHLAR_ASSIGN_OR_RETURN(Volume volume, api::FromJson<Volume>(object));
-    if (volume.spec().size() >= bytes) return volume;
+    const int64_t bytes = wanted(volume);
+    if (bytes == 0 || volume.spec().size() == bytes) return volume;
     object["spec"]["size"] = api::FormatBytes(bytes);
     absl::StatusOr<Json> written =
         client_.Update(context, Kind(), object, kube::Subresource::kNone);
@@ -111,6 +112,27 @@ absl::StatusOr<Volume> VolumeObjects::Grow(const CallContext& context, const std
     volumes_.Put(*written);
     return api::FromJson<Volume>(*written);
   }
+}
+
+absl::StatusOr<Volume> VolumeObjects::Resize(const CallContext& context, const std::string& name,
+                                             int64_t bytes) {
+  return SetSize(context, name, [&](const Volume& volume) {
+    const int64_t carved = CarvedBytes(volume);
+    // What is asked for and exists stays as it was asked for.
+    return carved >= std::max(bytes, volume.spec().size()) ? int64_t{0} : std::max(bytes, carved);
+  });
+}
+
+absl::Status VolumeObjects::TakeBackGrowth(const CallContext& context, const Volume& refused) {
+  return SetSize(context, refused.metadata().name(),
+                 [&](const Volume& volume) {
+                   const bool same =
+                       volume.metadata().uid() == refused.metadata().uid() &&
+                       volume.metadata().generation() == refused.metadata().generation();
+                   const int64_t carved = CarvedBytes(volume);
+                   return same && carved < volume.spec().size() ? carved : int64_t{0};
+                 })
+      .status();
 }
 
 absl::Status VolumeObjects::Remove(const CallContext& context, const std::string& name) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "ashlar/v1alpha1/volume.pb.h"
 #include "lib/base/clock.h"
@@ -36,9 +37,13 @@ class VolumeObjects {
   absl::StatusOr<v1alpha1::Volume> AwaitCarved(const CallContext& context,
                                                const v1alpha1::Volume& volume);
 
-  // Raises spec.size to `bytes` if it is less. The object after that.
-  absl::StatusOr<v1alpha1::Volume> Grow(const CallContext& context, const std::string& name,
-                                        int64_t bytes);
+  // Makes spec.size `bytes`, or what is carved if that is more: an earlier, larger request that did
+  // not come about is taken back. The object after that.
+  absl::StatusOr<v1alpha1::Volume> Resize(const CallContext& context, const std::string& name,
+                                          int64_t bytes);
+  // Makes spec.size what is carved again, if the spec is still that of `refused` and the volume has
+  // not grown since.
+  absl::Status TakeBackGrowth(const CallContext& context, const v1alpha1::Volume& refused);
 
   // Deletes the object and waits until it is gone. Absent is success. DeadlineExceeded says what
   // holds it.
@@ -49,6 +54,10 @@ class VolumeObjects {
 
  private:
   absl::StatusOr<Json> Get(const CallContext& context, const std::string& name);
+  // Writes the spec.size that `wanted` makes of the object as it is; 0: none.
+  absl::StatusOr<v1alpha1::Volume> SetSize(
+      const CallContext& context, const std::string& name,
+      absl::FunctionRef<int64_t(const v1alpha1::Volume&)> wanted);
 
   kube::Client& client_;
   runtime::Informer& volumes_;

@@ -38,8 +38,11 @@ class SchemaWriter {
     Json schema = {{"type", "object"}};
     SetDescription(schema, CommentOf(message));
     Json rules = Json::array();
-    for (const k8s::Rule& rule : message.options().GetRepeatedExtension(k8s::rules))
-      rules.push_back(RuleJson(rule.rule(), rule.message()));
+    for (const k8s::Rule& rule : message.options().GetRepeatedExtension(k8s::rules)) {
+      Json json = RuleJson(rule.rule(), rule.message());
+      if (!rule.field_path().empty()) json["fieldPath"] = rule.field_path();
+      rules.push_back(std::move(json));
+    }
     for (int i = 0; i < message.field_count(); ++i) {
       const FieldDescriptor& field = *message.field(i);
       const std::string& name = field.json_name();

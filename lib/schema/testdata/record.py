@@ -5,7 +5,8 @@
     record.py --server https://127.0.0.1:6443 --token TOKEN kube_apiserver_1.36.json --write  # record anew
 
 The CRDs of deploy/crds must be applied there, and objects named "recorded" are made and deleted. An entry has a name,
-the object, the object before it if it is an update (of the status, if the object has one), and the answer: `errors`
+the object, the object before it if it is an update (of the status, if the object has one; an update of the rest keeps
+the status that was there), and the answer: `errors`
 (field, reason, message of each cause) or `result` (spec and status as stored). lib/schema/schema_test.cc holds
 lib/schema to these answers.
 """
@@ -40,6 +41,9 @@ def answer(options, entry):
         said = call(options, "POST", base, wanted)
     else:
         made = call(options, "POST", base, dict(entry["old"], metadata={"name": "recorded"}))
+        if "status" in entry["old"]:
+            made["status"] = entry["old"]["status"]
+            made = call(options, "PUT", base + "/recorded/status", made)
         wanted["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"]
         if status is not None:
             wanted["status"] = status
