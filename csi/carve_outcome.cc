@@ -29,6 +29,20 @@ int64_t CarvedBytes(const v1alpha1::Volume& volume) {
   return volume.spec().node_name().empty() ? 0 : volume.status().size();
 }
 
+csi::v1::VolumeCondition ConditionOf(const v1alpha1::Volume& volume) {
+  csi::v1::VolumeCondition condition;
+  const k8s::Condition* healthy = FindCondition(volume, "Healthy");
+  if (healthy == nullptr) {
+    condition.set_message("nothing is known of the volume's health yet");
+    return condition;
+  }
+  condition.set_abnormal(healthy->status() == "False");
+  condition.set_message(healthy->status() == "True"
+                            ? "the volume is healthy"
+                            : absl::StrCat(healthy->reason(), ": ", healthy->message()));
+  return condition;
+}
+
 std::string DescribeConditions(const v1alpha1::Volume& volume) {
   std::vector<std::string> texts;
   for (const k8s::Condition& condition : volume.status().conditions()) {

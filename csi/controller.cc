@@ -195,7 +195,9 @@ absl::StatusOr<csi::v1::ListVolumesResponse> Controller::ListVolumes(
       response.set_next_token(absl::StrCat(kTokenPrefix, last.volume_id()));
       break;
     }
-    Fill(volume, *response.add_entries()->mutable_volume());
+    csi::v1::ListVolumesResponse::Entry& entry = *response.add_entries();
+    Fill(volume, *entry.mutable_volume());
+    *entry.mutable_status()->mutable_volume_condition() = ConditionOf(volume);
   }
   return response;
 }
@@ -206,7 +208,7 @@ absl::StatusOr<csi::v1::ControllerGetVolumeResponse> Controller::GetVolume(
   ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
   csi::v1::ControllerGetVolumeResponse response;
   Fill(volume, *response.mutable_volume());
-  response.mutable_status();  // required, and all of its fields are optional
+  *response.mutable_status()->mutable_volume_condition() = ConditionOf(volume);
   return response;
 }
 
@@ -302,7 +304,8 @@ absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> Controller::GetCapabi
   csi::v1::ControllerGetCapabilitiesResponse response;
   for (const auto type :
        {Capability::CREATE_DELETE_VOLUME, Capability::LIST_VOLUMES, Capability::GET_CAPACITY,
-        Capability::EXPAND_VOLUME, Capability::GET_VOLUME, Capability::SINGLE_NODE_MULTI_WRITER}) {
+        Capability::EXPAND_VOLUME, Capability::GET_VOLUME, Capability::VOLUME_CONDITION,
+        Capability::SINGLE_NODE_MULTI_WRITER}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return response;

@@ -300,11 +300,32 @@ TEST_F(ControllerTest, ValidatesCapabilitiesAgainstTheVolume) {
             StatusCode::kNotFound);
 }
 
+TEST_F(ControllerTest, TheHealthOfAVolumeIsToldOfOneAndOfAll) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("-");
+  Json object = *kube_.Get({}, api::Kind<Volume>(), {"", "pvc-1"});
+  object["status"]["conditions"].push_back({{"type", "Healthy"},
+                                            {"status", "False"},
+                                            {"reason", "VolumeLost"},
+                                            {"message", "nobody knows it"},
+                                            {"lastTransitionTime", "2023-11-14T22:13:20Z"}});
+  object = *kube_.Update({}, api::Kind<Volume>(), object, kube::Subresource::kStatus);
+  csi::v1::ControllerGetVolumeRequest request;
+  request.set_volume_id("pvc-1");
+  const auto one = controller_.GetVolume({}, request);
+  EXPECT_TRUE(one->status().volume_condition().abnormal());
+  EXPECT_EQ(one->status().volume_condition().message(), "VolumeLost: nobody knows it");
+  const auto all = controller_.ListVolumes({}, {});
+  ASSERT_EQ(all->entries_size(), 1);
+  EXPECT_TRUE(all->entries(0).status().volume_condition().abnormal()) << "the cache has it too";
+}
+
 TEST_F(ControllerTest, GetVolumeAnswersWhatIsThere) {
   ASSERT_TRUE(Create(Request()).ok());
   csi::v1::ControllerGetVolumeRequest request;
   request.set_volume_id("pvc-1");
   EXPECT_EQ(controller_.GetVolume({}, request)->volume().capacity_bytes(), 100 * kMiB);
+  EXPECT_FALSE(controller_.GetVolume({}, request)->status().volume_condition().abnormal());
   request.set_volume_id("absent");
   EXPECT_EQ(controller_.GetVolume({}, request).status().code(), StatusCode::kNotFound);
 }

@@ -74,8 +74,7 @@ absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
   publish.set_target_path(request.target_path());
   publish.set_mode(ModeOf(access));
   publish.set_read_only(request.readonly() || access.read_only);
-  // SINGLE_NODE_WRITER may have several target paths, as the kubelets before
-  // SINGLE_NODE_MULTI_WRITER mean it so.
+  // SINGLE_NODE_WRITER may have several target paths: docs/decisions/0006-writers-of-a-node.md.
   publish.set_single_writer(access.single_writer);
   for (const std::string& flag : access.mount_flags) publish.add_mount_flags(flag);
   ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::PublishVolume, publish).status());
@@ -109,6 +108,9 @@ absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
     AddUsage(csi::v1::VolumeUsage::INODES, stats.total_inodes(), stats.available_inodes(),
              stats.used_inodes(), response);
   }
+  response.mutable_volume_condition()->set_abnormal(stats.abnormal());
+  response.mutable_volume_condition()->set_message(stats.abnormal() ? stats.message()
+                                                                    : "the volume is healthy");
   return response;
 }
 
@@ -147,8 +149,9 @@ absl::StatusOr<csi::v1::NodeGetCapabilitiesResponse> Node::GetCapabilities(
     const CallContext&, const csi::v1::NodeGetCapabilitiesRequest&) {
   using Capability = csi::v1::NodeServiceCapability::RPC;
   csi::v1::NodeGetCapabilitiesResponse response;
-  for (const auto type : {Capability::STAGE_UNSTAGE_VOLUME, Capability::GET_VOLUME_STATS,
-                          Capability::EXPAND_VOLUME, Capability::SINGLE_NODE_MULTI_WRITER}) {
+  for (const auto type :
+       {Capability::STAGE_UNSTAGE_VOLUME, Capability::GET_VOLUME_STATS, Capability::EXPAND_VOLUME,
+        Capability::VOLUME_CONDITION, Capability::SINGLE_NODE_MULTI_WRITER}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return response;

@@ -115,6 +115,18 @@ TEST_F(NodeTest, StatsOfAFilesystemCountBytesAndInodes) {
   EXPECT_EQ(stats->usage(0).unit(), csi::v1::VolumeUsage::BYTES);
   EXPECT_EQ(stats->usage(0).total(), 1000);
   EXPECT_EQ(stats->usage(1).unit(), csi::v1::VolumeUsage::INODES);
+  EXPECT_FALSE(stats->volume_condition().abnormal());
+  EXPECT_NE(stats->volume_condition().message(), "");
+}
+
+TEST_F(NodeTest, StatsTellWhatTheAgentFindsAbnormal) {
+  csi::v1::NodeGetVolumeStatsRequest request;
+  request.set_volume_id("v1");
+  request.set_volume_path("/abnormal");
+  const auto stats = node_.GetVolumeStats({}, request);
+  ASSERT_TRUE(stats.ok()) << stats.status();
+  EXPECT_TRUE(stats->volume_condition().abnormal());
+  EXPECT_EQ(stats->volume_condition().message(), "as the test has it");
 }
 
 TEST_F(NodeTest, ExpandSaysTheSizeAndAnswersTheAgents) {

@@ -115,6 +115,8 @@ Reactor* FakeAgent::GetVolumeStats(CallbackServerContext* context,
   answer.set_used_bytes(400);
   answer.set_total_inodes(10);
   answer.set_mode(agent::v1::VOLUME_MODE_FILESYSTEM);
+  answer.set_abnormal(request->volume_path() == "/abnormal");
+  if (answer.abnormal()) answer.set_message("as the test has it");
   return Answer(context, request, response, answer);
 }
 

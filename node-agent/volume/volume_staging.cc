@@ -310,6 +310,8 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
     return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
   VolumeStats stats;
   stats.mode = entry.record.facts.mode;
+  if (!sys::Exists(entry.stored->image_path))
+    stats.abnormal = absl::StrCat(entry.stored->image_path, " is gone");
   if (stats.mode == VolumeMode::kBlock) {
     stats.total_bytes = entry.stored->size_bytes;
     return stats;
