@@ -476,6 +476,41 @@ TEST_F(ControllerAppTimeTest, AVolumeThatNobodyKnowsIsToldOfAndLeftAlone) {
   EXPECT_THAT(agent->Volumes(), ElementsAre("stranger"));
 }
 
+TEST_F(ControllerAppTest, VolumesOfOtherNodesGoOnWhileTheAgentOfOneHangs) {
+  lab_.options.volume.calls_per_node = lab_.options.volume_workers / 2;
+  auto hanging = lab_.AddNode("n1", 100 * kGi), other = lab_.AddNode("n2", 100 * kGi);
+  lab_.MakePool("fast");
+  lab_.Start();
+  lab_.AwaitCondition(kPool(), "fast", "Ready", "True", "Ready");
+  hanging->SetFrozen(true);
+  const int many = lab_.options.volume_workers + 8;
+  for (int i = 0; i < many; ++i)
+    lab_.MakeVolume("slow" + std::to_string(i), "1Gi", {{"nodeName", "n1"}});
+  hanging->AwaitCalls("EnsureVolume", lab_.options.volume.calls_per_node);
+  lab_.MakeVolume("v1", "1Gi", {{"nodeName", "n2"}});
+  lab_.AwaitCarved("v1");
+  EXPECT_EQ(hanging->Calls("EnsureVolume"), lab_.options.volume.calls_per_node);
+  hanging->SetFrozen(false);
+  for (int i = 0; i < many; ++i) lab_.AwaitCarved("slow" + std::to_string(i));
+}
+
+TEST_F(ControllerAppTest, AGrowthThatIsTakenBackGivesItsPromiseBack) {
+  auto agent = lab_.AddNode("n1", 10 * kGi);
+  lab_.MakePool("fast");
+  lab_.Start();
+  lab_.AwaitCondition(kPool(), "fast", "Ready", "True", "Ready");
+  lab_.MakeVolume("v1", "1Gi");
+  lab_.AwaitCarved("v1");
+  // Says nothing of its outcome, so the bytes stay promised.
+  agent->FailNext("ResizeVolume", absl::UnavailableError("no answer"), 1000000);
+  lab_.Change(kVolume(), "v1", [](Json& volume) { volume["spec"]["size"] = "5Gi"; });
+  lab_.AwaitRefused("v1", "AgentUnavailable");
+  lab_.Change(kVolume(), "v1", [](Json& volume) { volume["spec"]["size"] = "1Gi"; });
+  lab_.AwaitCondition(kVolume(), "v1", "Carved", "True", "Carved");
+  lab_.MakeVolume("v2", "9000Mi");
+  lab_.AwaitCarved("v2");
+}
+
 TEST_F(ControllerAppTest, AFollowerTakesOver) {
   lab_.options.leader_elect = true;
   lab_.AddNode("n1", 10 * kGi);

@@ -49,7 +49,10 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
       volume_reconciler_(options.volume, {informers.volumes, informers.pools, volume_writer_,
                                           agents_, offers_, ledger_, events, clock, registry,
                                           [this](const std::string& pool) { OnPromise(pool); },
-                                          [this](const std::string& pool) { OnRelease(pool); }}),
+                                          [this](const std::string& pool) { OnRelease(pool); },
+                                          [this](const std::string& volume) {
+                                            volumes_.queue().Add({"", volume});
+                                          }}),
       node_inventory_reconciler_(options.node_inventory,
                                  {client, informers.node_inventories, informers.volumes,
                                   node_inventory_writer_, agents_, offers_, events, clock, registry,

@@ -1,6 +1,7 @@
 #include "controller/volume/volume_reconciler.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,13 @@ namespace ashlar::controller {
 using runtime::Action;
 using v1alpha1::Volume;
 
+namespace {
+
+// How soon a volume tries again whose node has all its calls under way, if nobody wakes it.
+constexpr absl::Duration kBusyRetry = absl::Seconds(1);
+
+}  // namespace
+
 VolumeReconciler::VolumeReconciler(VolumeReconcilerOptions options, VolumeReconcilerParts parts)
     : options_(options),
       parts_(std::move(parts)),
@@ -23,7 +31,8 @@ VolumeReconciler::VolumeReconciler(VolumeReconcilerOptions options, VolumeReconc
       refusals_(parts_.metrics.GetCounter("ashlar_controller_placement_refusals_total",
                                           "Placements that no node could take.")),
       waiting_gauge_(parts_.metrics.GetGauge("ashlar_controller_waiting_volumes",
-                                             "Volumes that wait for room.")) {}
+                                             "Volumes that wait for room.")),
+      calls_(options_.calls_per_node, parts_.wake) {}
 
 absl::StatusOr<Action> VolumeReconciler::Reconcile(const CallContext& context,
                                                    const api::ObjectKey& key) {
@@ -112,9 +121,17 @@ VolumeReconciler::Result VolumeReconciler::Act(Pass& pass, const VolumeDecision&
       return Grow(pass);
     case VolumeStep::kObserve:
       SetWaiting(pass.name(), "", false);
+      ReleaseUnwanted(pass);
       return Finish(pass);
   }
   return absl::InternalError("a step without an action");
+}
+
+void VolumeReconciler::ReleaseUnwanted(const Pass& pass) {
+  const auto promise = parts_.ledger.Find(pass.name());
+  if (!promise || promise->bytes <= RoundedVolumeBytes(pass.facts.volume.spec().size())) return;
+  parts_.ledger.Release(pass.name());
+  parts_.released(promise->pool);
 }
 
 VolumeReconciler::Result VolumeReconciler::Finish(Pass& pass) {
@@ -176,9 +193,12 @@ VolumeReconciler::Result VolumeReconciler::Carve(Pass& pass) {
     refusals_.Increment();
     return Refuse(pass, ReasonOf(refusal->kind), refusal->Explain());
   }
+  std::optional<CallLimit::Slot> slot = calls_.TryTake(pass.node(), pass.name());
+  if (!slot) return Action::RequeueAfter(kBusyRetry);
   ASHLAR_ASSIGN_OR_RETURN(std::shared_ptr<AgentClient> agent, parts_.agents.Client(pass.node()));
   const absl::Time began = parts_.clock.Now();
   auto state = agent->EnsureVolume(AgentContext(pass), CarveRequest(pass.facts));
+  slot.reset();
   if (!state.ok()) return Failed(pass, state.status(), "");
   carve_seconds_.Observe(parts_.clock.Now() - began);
   SetWaiting(pass.name(), "", false);
@@ -200,8 +220,11 @@ VolumeReconciler::Result VolumeReconciler::Grow(Pass& pass) {
     return Refuse(pass, ReasonOf(refusal->kind), absl::StrCat("cannot grow: ", refusal->Explain()));
   }
   parts_.promised(spec.pool());
+  std::optional<CallLimit::Slot> slot = calls_.TryTake(pass.node(), pass.name());
+  if (!slot) return Action::RequeueAfter(kBusyRetry);
   ASHLAR_ASSIGN_OR_RETURN(std::shared_ptr<AgentClient> agent, parts_.agents.Client(pass.node()));
   auto state = agent->ResizeVolume(AgentContext(pass), pass.name(), spec.size());
+  slot.reset();
   if (!state.ok()) return Failed(pass, state.status(), "cannot grow: ");
   SetWaiting(pass.name(), "", false);
   const int64_t before = pass.status_before.size();
@@ -236,8 +259,11 @@ VolumeReconciler::Result VolumeReconciler::Failed(Pass& pass, const absl::Status
 
 VolumeReconciler::Result VolumeReconciler::Remove(Pass& pass) {
   SetWaiting(pass.name(), "", false);
+  std::optional<CallLimit::Slot> slot = calls_.TryTake(pass.node(), pass.name());
+  if (!slot) return Action::RequeueAfter(kBusyRetry);
   ASHLAR_ASSIGN_OR_RETURN(std::shared_ptr<AgentClient> agent, parts_.agents.Client(pass.node()));
   const absl::Status removed = agent->RemoveVolume(AgentContext(pass), pass.name());
+  slot.reset();
   if (absl::IsFailedPrecondition(removed)) {
     SetDeletionWaits(pass.facts.volume, "InUse",
                      absl::StrCat("the deletion waits until the volume is no longer used: ",

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "controller/agents/agent_directory.h"
+#include "controller/agents/call_limit.h"
 #include "controller/objects/event_sink.h"
 #include "controller/objects/object_writer.h"
 #include "controller/pool/node_offers.h"
@@ -34,11 +35,15 @@ struct VolumeReconcilerParts {
   std::function<void(const std::string& pool)> promised;
   // Bytes of the pool are free that no report will tell of. Must not block.
   std::function<void(const std::string& pool)> released;
+  // The volume waited for its node's agent and may go on. Must not block.
+  std::function<void(const std::string& volume)> wake;
 };
 
 struct VolumeReconcilerOptions {
   // A call to an agent takes no longer than this.
   absl::Duration agent_timeout = absl::Minutes(2);
+  // Calls to the agent of one node at once. Volumes above that wait without a worker.
+  int calls_per_node = 8;
   // How long a node must have had neither a Node object nor an agent to be gone for good.
   absl::Duration node_gone_after = absl::Minutes(1);
   // How often a volume is tried again that waits for something that may not be told of.
@@ -96,6 +101,8 @@ class VolumeReconciler final : public runtime::Reconciler {
   void Publish(const Pass& pass, EventSink::Type type, absl::string_view reason,
                absl::string_view message);
   CallContext AgentContext(const Pass& pass) const;
+  // A promise of bytes that the spec does not ask for any more.
+  void ReleaseUnwanted(const Pass& pass);
   void Gone(const api::ObjectKey& key);
   absl::Duration NodeAbsentFor(const std::string& node);
   void SetWaiting(const std::string& volume, const std::string& pool, bool waiting);
@@ -105,6 +112,7 @@ class VolumeReconciler final : public runtime::Reconciler {
   metrics::Histogram& carve_seconds_;
   metrics::Counter& refusals_;
   metrics::Gauge& waiting_gauge_;
+  CallLimit calls_;
 
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, std::string> waiting_ ABSL_GUARDED_BY(mu_);  // volume to pool
