@@ -37,6 +37,10 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
   cli.add_option("--publish-root", options.publish_roots,
                  "Directory below which volumes may be mounted; may be repeated")
       ->capture_default_str();
+  cli.add_option(
+      "--pool-directory", options.pool_directories,
+      "Directory at or below which pools of the kind directory may lie; may be repeated; "
+      "without it they may lie anywhere");
   cli.add_option("--log-level", log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
@@ -191,6 +192,15 @@ void PoolSet::Open(const CallContext& context, Entry& entry) {
 
 absl::StatusOr<std::string> PoolSet::OpenDirectory(Entry& entry) {
   const std::string& path = entry.spec.directory->path;
+  const auto holds = [&](const std::string& root) {
+    return path == root || absl::StartsWith(path, absl::StrCat(absl::StripSuffix(root, "/"), "/"));
+  };
+  if (!directories_.empty() && std::none_of(directories_.begin(), directories_.end(), holds))
+    return NotReady("DirectoryNotAllowed",
+                    absl::StrCat(path, " is not at or below a directory that this agent may use (",
+                                 absl::StrJoin(directories_, ", "),
+                                 "); the value node.directories of the Helm chart, or the agent's "
+                                 "flag --pool-directory, adds others"));
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(path));
   entry.device = path;
   return path;

@@ -30,9 +30,14 @@ namespace ashlar::node_agent {
 
 class PoolSet final : public PoolSource {
  public:
+  // `directories`: at or below which pools of the kind directory may lie; empty: anywhere.
   PoolSet(sys::CommandRunner& commands, sys::MountTable& mounts, DriveScanner& scanner,
-          std::string state_dir)
-      : commands_(commands), mounts_(mounts), scanner_(scanner), state_dir_(std::move(state_dir)) {}
+          std::string state_dir, std::vector<std::string> directories = {})
+      : commands_(commands),
+        mounts_(mounts),
+        scanner_(scanner),
+        state_dir_(std::move(state_dir)),
+        directories_(std::move(directories)) {}
 
   // Makes the recorded pools ready, as far as they can be. Called once, first.
   absl::Status Load(const CallContext& context);
@@ -85,6 +90,7 @@ class PoolSet final : public PoolSource {
   sys::MountTable& mounts_;
   DriveScanner& scanner_;
   const std::string state_dir_;
+  const std::vector<std::string> directories_;
   Mutex mu_;
   bool changing_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mu_);

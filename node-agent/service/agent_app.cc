@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/json_util.h"
 #include "lib/base/log.h"
+#include "lib/base/mutex.h"
 #include "lib/base/status_macros.h"
 #include "lib/metrics/ops_server.h"
 #include "lib/rpc/server.h"
@@ -53,7 +54,7 @@ class App final : public AgentApp {
       : options_(std::move(options)),
         lock_(std::move(lock)),
         scanner_(mounts_, loops_, options_.scanner),
-        pools_(commands_, mounts_, scanner_, options_.state_dir),
+        pools_(commands_, mounts_, scanner_, options_.state_dir, options_.pool_directories),
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_}, PathPolicy(options_.publish_roots),
                  boot_id),
@@ -68,10 +69,19 @@ class App final : public AgentApp {
   absl::Status Begin(const CallContext& context) {
     ASHLAR_RETURN_IF_ERROR(
         sys::EnsureDirectory(absl::StrCat(options_.state_dir, "/journal/volumes"), 0700));
+    if (!options_.ops_address.empty()) {
+      ASHLAR_ASSIGN_OR_RETURN(
+          ops_, metrics::ServeOps(options_.ops_address, registry_, [this] { return Ready(); }));
+    }
+    SetDoing("making the pools ready");
     ASHLAR_RETURN_IF_ERROR(pools_.Load(context));
+    SetDoing("bringing records, pools, loop devices and mounts together");
     ASHLAR_RETURN_IF_ERROR(volumes_.Recover(context));
+    SetDoing("looking at the drives");
     feed_.Start();
+    SetDoing("opening its services");
     ASHLAR_RETURN_IF_ERROR(Serve());
+    SetDoing("");
     show_ = std::jthread([this](const std::stop_token& stop) { ShowMetrics(stop); });
     LogInfo("agent serves", {{"node", options_.node_name},
                              {"listen", options_.listen},
@@ -109,10 +119,18 @@ class App final : public AgentApp {
     if (!absl::StartsWith(options_.listen, "unix:"))
       agent.tls = rpc::TlsFiles{options_.tls_dir, "ashlar-controller"};
     ASHLAR_ASSIGN_OR_RETURN(agent_server_, rpc::Server::Start(agent, {&agent_service_}));
-    if (options_.ops_address.empty()) return absl::OkStatus();
-    ASHLAR_ASSIGN_OR_RETURN(
-        ops_, metrics::ServeOps(options_.ops_address, registry_, [] { return absl::OkStatus(); }));
     return absl::OkStatus();
+  }
+
+  void SetDoing(const std::string& doing) {
+    MutexLock lock(mu_);
+    doing_ = doing;
+  }
+
+  absl::Status Ready() {
+    MutexLock lock(mu_);
+    if (doing_.empty()) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("the agent is starting: it is ", doing_));
   }
 
   void ShowMetrics(const std::stop_token& stop) {
@@ -147,6 +165,8 @@ class App final : public AgentApp {
   std::unique_ptr<rpc::Server> agent_server_, mount_server_;
   std::unique_ptr<metrics::OpsServer> ops_;
   std::jthread show_;
+  Mutex mu_;
+  std::string doing_ ABSL_GUARDED_BY(mu_) = "starting";  // until it is ready
 };
 
 absl::Status CheckOptions(const AgentOptions& options) {
@@ -160,6 +180,8 @@ absl::Status CheckOptions(const AgentOptions& options) {
   ASHLAR_RETURN_IF_ERROR(absolute("mount-socket", options.mount_socket));
   for (const std::string& root : options.publish_roots)
     ASHLAR_RETURN_IF_ERROR(absolute("publish-root", root));
+  for (const std::string& directory : options.pool_directories)
+    ASHLAR_RETURN_IF_ERROR(absolute("pool-directory", directory));
   return absl::OkStatus();
 }
 

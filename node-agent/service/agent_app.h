@@ -23,13 +23,16 @@ struct AgentOptions {
   std::string ops_address = "0.0.0.0:9501";  // empty: no metrics and health over HTTP
   // Directories below which volumes may be mounted.
   std::vector<std::string> publish_roots = {"/var/lib/kubelet"};
+  // Directories at or below which pools of the kind directory may lie. Empty: anywhere.
+  std::vector<std::string> pool_directories;
   DriveScannerOptions scanner;
 };
 
 class AgentApp {
  public:
   virtual ~AgentApp() = default;  // as Stop
-  // Recovers what an earlier process left, then serves; both sockets accept when it returns.
+  // Recovers what an earlier process left, then serves; both sockets accept when it returns. Until
+  // then /readyz says what it is doing.
   // InvalidArgument: an option; FailedPrecondition: the state directory belongs to a running agent.
   static absl::StatusOr<std::unique_ptr<AgentApp>> Start(const CallContext& context,
                                                          const AgentOptions& options);

@@ -165,6 +165,8 @@ class Settings(unittest.TestCase):
         pod = pod_of(pick(render('node.directories=["/mnt/nvme0"]'), "DaemonSet"))
         self.assertIn("/mnt/nvme0", [m["mountPath"] for m in container(pod, "ashlar-node-agent")["volumeMounts"]])
         self.assertIn("/mnt/nvme0", [v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v])
+        allowed = [a for a in container(pod, "ashlar-node-agent")["args"] if a.startswith("--pool-directory=")]
+        self.assertEqual(allowed, ["--pool-directory=/var/lib/ashlar", "--pool-directory=/mnt/nvme0"])
 
     def test_one_replica_has_no_disruption_budget(self):
         self.assertFalse([o for o in render("controller.replicas=1") if o["kind"] == "PodDisruptionBudget"])
