@@ -114,7 +114,10 @@ absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
   absl::Status made = Build(context, facts, size_bytes, partial);
   if (made.ok()) made = sys::RenameDurably(partial, image);
   if (!made.ok()) {
+    // Nobody learns of the volume, so neither name may stay: the rename may have been done, and its
+    // sync have failed.
     (void)Discard(partial);
+    (void)Discard(image);
     return made;
   }
   return Describe(image);

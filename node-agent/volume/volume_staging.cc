@@ -73,7 +73,12 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
   if (staged && entry.record.mount_flags != args.mount_flags)
     return absl::AlreadyExistsError(
         absl::StrCat("volume ", args.id, " is staged at ", path, " with other mount_flags"));
-  if (staged) return absl::OkStatus();
+  if (staged && entry.record.phase == VolumePhase::kStaged) return absl::OkStatus();
+  if (staged) {
+    // An unstaging that was refused is not to be finished any more.
+    entry.record.phase = VolumePhase::kStaged;
+    return table_.Put(entry);
+  }
   entry.record.phase = VolumePhase::kStaging;
   entry.record.staging_path = path;
   entry.record.mount_flags = args.mount_flags;

@@ -1,0 +1,56 @@
+// The contract suites that the fakes pass, on the real kernel.
+#include "lib/system/command_runner.h"
+#include "node-agent/storage/file_backend.h"
+#include "node-agent/testing/backend_contract.h"
+#include "node-agent/testing/kernel_contract.h"
+#include "node-agent/testing/loop_lab.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+class RealKernel final : public KernelUnderTest {
+ public:
+  sys::LoopDevices& loops() override { return loops_; }
+  sys::MountTable& mounts() override { return mounts_; }
+  std::string folder() const override { return lab_.root(); }
+  std::string MakeImage(const std::string& name) override {
+    sys::PosixCommandRunner commands;
+    FileBackend backend(commands, {lab_.root()});
+    if (!backend.RemoveLeftovers().ok()) return "";
+    const VolumeFacts facts{name, "p", "u", VolumeMode::kFilesystem, "ext4"};
+    const auto made = backend.Create({}, facts, 20 * kMiB);
+    return made.ok() ? made->image_path : "";
+  }
+
+ private:
+  LoopLab lab_;
+  sys::KernelLoopDevices loops_;
+  sys::KernelMountTable mounts_;
+};
+
+struct RealBackend {
+  LoopLab lab;
+  sys::PosixCommandRunner commands;
+  FileBackend backend{commands, {lab.MakeFilesystem("xfs", 400 * kMiB)}};
+};
+
+class LabEnvironment final : public testing::Environment {
+ public:
+  void SetUp() override { ASHLAR_NEEDS_LOOP_LAB(); }
+};
+const testing::Environment* const kLab = testing::AddGlobalTestEnvironment(new LabEnvironment);
+
+INSTANTIATE_TEST_SUITE_P(Real, KernelContract,
+                         testing::Values(KernelParam{
+                             "Real", [] { return std::make_unique<RealKernel>(); }}));
+
+INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
+                         testing::Values(BackendParam{"Real", [] {
+                                                        auto owned =
+                                                            std::make_shared<RealBackend>();
+                                                        return std::shared_ptr<StorageBackend>(
+                                                            owned, &owned->backend);
+                                                      }}));
+
+}  // namespace
+}  // namespace ashlar::node_agent

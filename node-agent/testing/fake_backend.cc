@@ -1,0 +1,122 @@
+#include "node-agent/testing/fake_backend.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+// As ext4's superblock says it: blocks of 4 KiB, clean.
+std::string Superblock(int64_t size_bytes) {
+  std::string bytes(4096, '\0');
+  const auto put = [&](size_t at, uint32_t value, size_t length) {
+    for (size_t i = 0; i < length; ++i) bytes[1024 + at + i] = static_cast<char>(value >> 8 * i);
+  };
+  put(0x4, static_cast<uint32_t>(size_bytes / 4096), 4);
+  put(0x18, 2, 4);
+  put(0x38, 0xEF53, 2);
+  put(0x3A, 1, 2);
+  return bytes;
+}
+
+}  // namespace
+
+int64_t FakeBackend::Allocated() {
+  int64_t sum = 0;
+  for (const auto& [id, volume] : volumes_) sum += volume.size_bytes;
+  return sum;
+}
+
+absl::Status FakeBackend::CheckRoom(int64_t more_bytes) {
+  const int64_t left = capacity_bytes_ - Allocated();
+  if (more_bytes <= left) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(more_bytes, " bytes are wanted, ", left, " can be allocated"));
+}
+
+absl::StatusOr<PoolUsage> FakeBackend::Usage() {
+  MutexLock lock(mu_);
+  const int64_t allocated = Allocated();
+  return PoolUsage{capacity_bytes_, allocated, (capacity_bytes_ - allocated) / kMiB * kMiB};
+}
+
+absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const VolumeFacts& facts,
+                                                 int64_t size_bytes) {
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Create"));
+  MutexLock lock(mu_);
+  if (volumes_.count(facts.id) > 0)
+    return absl::AlreadyExistsError(absl::StrCat("volume ", facts.id, " exists"));
+  ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
+  const std::string path = absl::StrCat(folder_, "/", FileStem(facts.id), ".img");
+  ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd,
+                          sys::OpenFile(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd.get(), size_bytes, path));
+  const std::string head = facts.fs_type == "ext4" ? Superblock(size_bytes) : "";
+  if (write(fd.get(), head.data(), head.size()) != static_cast<ssize_t>(head.size()))
+    return absl::InternalError(absl::StrCat("write ", path));
+  return volumes_[facts.id] = StoredVolume{facts, size_bytes, path, 1, false};
+}
+
+absl::StatusOr<StoredVolume> FakeBackend::Find(const std::string& id) {
+  MutexLock lock(mu_);
+  const auto it = volumes_.find(id);
+  if (it == volumes_.end()) return absl::NotFoundError(absl::StrCat("there is no volume ", id));
+  return it->second;
+}
+
+absl::StatusOr<std::vector<StoredVolume>> FakeBackend::List() {
+  MutexLock lock(mu_);
+  std::vector<StoredVolume> all;
+  for (const auto& [id, volume] : volumes_) all.push_back(volume);
+  return all;
+}
+
+absl::StatusOr<StoredVolume> FakeBackend::Grow(const CallContext&, const std::string& id,
+                                               int64_t size_bytes) {
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Grow"));
+  MutexLock lock(mu_);
+  const auto it = volumes_.find(id);
+  if (it == volumes_.end()) return absl::NotFoundError(absl::StrCat("there is no volume ", id));
+  StoredVolume& volume = it->second;
+  if (size_bytes <= volume.size_bytes) return volume;
+  ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - volume.size_bytes));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(volume.image_path, O_RDWR));
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd.get(), size_bytes, volume.image_path));
+  volume.size_bytes = size_bytes;
+  // The bytes are there, and nobody can say that they are on the medium.
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Sync"));
+  return volume;
+}
+
+absl::Status FakeBackend::Refill(const std::string& id) {
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Refill"));
+  return Find(id).status();
+}
+
+absl::Status FakeBackend::Remove(const std::string& id) {
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Remove"));
+  MutexLock lock(mu_);
+  const auto it = volumes_.find(id);
+  if (it == volumes_.end()) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(it->second.image_path, sys::Durability::kProcessCrash));
+  volumes_.erase(it);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<StorageBackend>> FakePools::Backend(const std::string& pool) {
+  if (pool == "p") return std::shared_ptr<StorageBackend>(backend_);
+  return absl::NotFoundError(absl::StrCat("there is no pool ", pool, " on this node"));
+}
+
+absl::StatusOr<std::string> FakePools::Uid(const std::string& pool) {
+  ASHLAR_RETURN_IF_ERROR(Backend(pool).status());
+  return std::string("uid-1");
+}
+
+}  // namespace ashlar::node_agent

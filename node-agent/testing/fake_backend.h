@@ -1,0 +1,59 @@
+// FakeBackend: volumes in memory, with a sparse file for each, so that there is something to attach
+// and to read. It passes the same contract suite as the real one (backend_contract.h). A volume
+// with ext4 has a superblock and nothing else. Thread-safe.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/base/mutex.h"
+#include "node-agent/pool/pool_source.h"
+#include "node-agent/storage/storage_backend.h"
+#include "node-agent/testing/failures.h"
+
+namespace ashlar::node_agent {
+
+class FakeBackend final : public StorageBackend {
+ public:
+  // `folder` exists.
+  FakeBackend(std::string folder, int64_t capacity_bytes)
+      : folder_(std::move(folder)), capacity_bytes_(capacity_bytes) {}
+
+  Failures& failures() { return failures_; }
+
+  absl::StatusOr<PoolUsage> Usage() override;
+  absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
+                                      int64_t size_bytes) override;
+  absl::StatusOr<StoredVolume> Find(const std::string& id) override;
+  absl::StatusOr<std::vector<StoredVolume>> List() override;
+  absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
+                                    int64_t size_bytes) override;
+  absl::Status Refill(const std::string& id) override;
+  absl::Status Remove(const std::string& id) override;
+  absl::Status RemoveLeftovers() override { return absl::OkStatus(); }
+
+ private:
+  int64_t Allocated() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const std::string folder_;
+  const int64_t capacity_bytes_;
+  Failures failures_;
+  Mutex mu_;
+  std::map<std::string, StoredVolume> volumes_ ABSL_GUARDED_BY(mu_);
+};
+
+// One pool, "p", of one backend.
+class FakePools final : public PoolSource {
+ public:
+  explicit FakePools(std::shared_ptr<StorageBackend> backend) : backend_(std::move(backend)) {}
+  absl::StatusOr<std::shared_ptr<StorageBackend>> Backend(const std::string& pool) override;
+  absl::StatusOr<std::string> Uid(const std::string& pool) override;
+  std::vector<std::string> ReadyPools() override { return {"p"}; }
+
+ private:
+  const std::shared_ptr<StorageBackend> backend_;
+};
+
+}  // namespace ashlar::node_agent

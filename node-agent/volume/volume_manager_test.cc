@@ -1,0 +1,193 @@
+// VolumeManager over a kernel and a backend in memory: what real ones cannot be made to do.
+#include "node-agent/volume/volume_manager.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lib/base/testing/temporary_directory.h"
+#include "node-agent/testing/backend_contract.h"
+#include "node-agent/testing/fake_backend.h"
+#include "node-agent/testing/fake_kernel.h"
+#include "node-agent/testing/kernel_contract.h"
+#include "node-agent/volume/journal.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+using absl::StatusCode;
+
+class FakeKernelUnderTest final : public KernelUnderTest {
+ public:
+  sys::LoopDevices& loops() override { return kernel_.loops(); }
+  sys::MountTable& mounts() override { return kernel_.mounts(); }
+  std::string folder() const override { return temporary_.path(); }
+  std::string MakeImage(const std::string& name) override {
+    FakeBackend backend(temporary_.path(), 100 * kMiB);
+    return backend.Create({}, {name, "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB)
+        ->image_path;
+  }
+
+ private:
+  TemporaryDirectory temporary_;
+  FakeKernel kernel_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Fake, KernelContract,
+                         testing::Values(KernelParam{
+                             "Fake", [] { return std::make_unique<FakeKernelUnderTest>(); }}));
+
+INSTANTIATE_TEST_SUITE_P(Fake, BackendContract,
+                         testing::Values(BackendParam{
+                             "Fake", [] {
+                               struct Owned {
+                                 TemporaryDirectory temporary;
+                                 FakeBackend backend{temporary.path(), 500 * kMiB};
+                               };
+                               auto owned = std::make_shared<Owned>();
+                               return std::shared_ptr<StorageBackend>(owned, &owned->backend);
+                             }}));
+
+class VolumeManagerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directory(temporary_.path() + "/journal");
+    Restart();
+  }
+  void Restart() {
+    volumes_ = std::make_unique<VolumeManager>(
+        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops()},
+        PathPolicy({"/kubelet"}), "boot-1");
+    ASSERT_EQ(volumes_->Recover({}), absl::OkStatus());
+  }
+  absl::Status Ensure(int64_t size_bytes) {
+    return volumes_->Ensure({}, {"v", "p", size_bytes, VolumeMode::kFilesystem, "ext4"}).status();
+  }
+  absl::Status Stage() {
+    return volumes_->Stage({}, {"v", "/kubelet/staging", VolumeMode::kFilesystem, "ext4", {}});
+  }
+  absl::Status Publish() {
+    return volumes_->Publish(
+        {},
+        {"v", "/kubelet/staging", "/kubelet/target", VolumeMode::kFilesystem, false, {}, false});
+  }
+  absl::Status Unpublish() { return volumes_->Unpublish({}, "v", "/kubelet/target"); }
+  absl::Status Unstage() { return volumes_->Unstage({}, "v", "/kubelet/staging"); }
+  VolumeStatus Status() {
+    const std::vector<VolumeStatus> all = volumes_->List();
+    EXPECT_EQ(all.size(), 1u);
+    return all.empty() ? VolumeStatus{} : all[0];
+  }
+  bool MountedAt(const std::string& target) { return kernel_.mounts().Find(target).ok(); }
+  void ExpectNothingAttached() {
+    EXPECT_TRUE(kernel_.loops().List()->empty());
+    EXPECT_TRUE(kernel_.mounts().List()->empty());
+  }
+
+  TemporaryDirectory temporary_;
+  FakeKernel kernel_;
+  std::shared_ptr<FakeBackend> backend_ =
+      std::make_shared<FakeBackend>(temporary_.path(), 500 * kMiB);
+  FakePools pools_{backend_};
+  FileJournal journal_{temporary_.path() + "/journal"};
+  sys::PosixCommandRunner commands_;
+  std::unique_ptr<VolumeManager> volumes_;
+};
+
+TEST_F(VolumeManagerTest, ATargetThatIsBusyStaysPublishedAndTheCallCanBeRepeated) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  kernel_.failures().FailNext("Unmount", absl::FailedPreconditionError("files are open"));
+  EXPECT_EQ(Unpublish().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Status().publications, 1);
+  EXPECT_TRUE(MountedAt("/kubelet/target"));
+  EXPECT_EQ(Unstage().code(), StatusCode::kFailedPrecondition) << "still published";
+  EXPECT_EQ(Unpublish(), absl::OkStatus());
+  EXPECT_EQ(Unstage(), absl::OkStatus());
+  ExpectNothingAttached();
+}
+
+TEST_F(VolumeManagerTest, AStagedVolumeThatCouldNotBeUnstagedAndIsStagedAgainSurvivesARestart) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  kernel_.failures().FailNext("Unmount", absl::FailedPreconditionError("files are open"));
+  EXPECT_EQ(Unstage().code(), StatusCode::kFailedPrecondition);
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  Restart();
+  EXPECT_TRUE(MountedAt("/kubelet/staging")) << "whoever staged it again was told that it is";
+  EXPECT_EQ(Publish(), absl::OkStatus());
+}
+
+TEST_F(VolumeManagerTest, AnUnstagingThatWasRefusedIsFinishedByARestart) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  kernel_.failures().FailNext("Unmount", absl::FailedPreconditionError("files are open"));
+  EXPECT_EQ(Unstage().code(), StatusCode::kFailedPrecondition);
+  Restart();
+  ExpectNothingAttached();
+  EXPECT_FALSE(Status().staged);
+}
+
+TEST_F(VolumeManagerTest, AMountThatFailsAfterTheAttachmentLeavesNothingAttached) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  kernel_.failures().FailNext("MountDevice", absl::InternalError("bad superblock"));
+  EXPECT_EQ(Stage().code(), StatusCode::kInternal);
+  ExpectNothingAttached();
+  EXPECT_FALSE(Status().staged);
+  EXPECT_EQ(Stage(), absl::OkStatus());
+}
+
+TEST_F(VolumeManagerTest, ABindThatFailsLeavesTheVolumeStagedAndNotPublished) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  kernel_.failures().FailNext("Bind", absl::InternalError("no memory"));
+  EXPECT_EQ(Publish().code(), StatusCode::kInternal);
+  EXPECT_EQ(Status().publications, 0);
+  EXPECT_TRUE(Status().staged);
+  EXPECT_EQ(Publish(), absl::OkStatus());
+}
+
+TEST_F(VolumeManagerTest, ACarvingWithoutSpaceLeavesNoVolumeAndNoRecord) {
+  EXPECT_EQ(Ensure(600 * kMiB).code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(volumes_->List().empty());
+  EXPECT_TRUE(journal_.Load()->empty());
+  backend_->failures().FailNext("Create", absl::ResourceExhaustedError("full while allocating"));
+  EXPECT_EQ(Ensure(20 * kMiB).code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(volumes_->List().empty());
+  EXPECT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+}
+
+TEST_F(VolumeManagerTest, AGrowthWithoutSpaceLeavesAStagedVolumeAsItWas) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  EXPECT_EQ(volumes_->Resize({}, "v", 600 * kMiB).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(Status().size_bytes, 20 * kMiB);
+  EXPECT_TRUE(MountedAt("/kubelet/staging"));
+  Restart();
+  EXPECT_TRUE(MountedAt("/kubelet/staging"));
+  EXPECT_EQ(volumes_->Resize({}, "v", 40 * kMiB)->size_bytes, 40 * kMiB);
+}
+
+TEST_F(VolumeManagerTest, AGrowthThatCouldNotBeSyncedIsNotAcknowledgedAndCanBeRepeated) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  backend_->failures().FailNext("Sync", absl::DataLossError("input/output error"));
+  EXPECT_EQ(volumes_->Resize({}, "v", 40 * kMiB).status().code(), StatusCode::kDataLoss);
+  EXPECT_EQ(Status().size_bytes, 20 * kMiB);
+  EXPECT_EQ(volumes_->Resize({}, "v", 40 * kMiB)->size_bytes, 40 * kMiB);
+}
+
+TEST_F(VolumeManagerTest, ARemovalThatFailsKeepsTheVolumeUntilItIsRepeatedOrThePoolIsReadAgain) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  backend_->failures().FailNext("Remove", absl::InternalError("input/output error"));
+  EXPECT_EQ(volumes_->Remove({}, "v").code(), StatusCode::kInternal);
+  EXPECT_EQ(volumes_->List().size(), 1u);
+  Restart();
+  EXPECT_TRUE(volumes_->List().empty()) << "a removal that began is finished";
+  EXPECT_TRUE(backend_->List()->empty());
+}
+
+}  // namespace
+}  // namespace ashlar::node_agent
