@@ -74,7 +74,7 @@ absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
   publish.set_target_path(request.target_path());
   publish.set_mode(ModeOf(access));
   publish.set_read_only(request.readonly() || access.read_only);
-  // SINGLE_NODE_WRITER may have several target paths: docs/decisions/0006-writers-of-a-node.md.
+  // SINGLE_NODE_WRITER may have several target paths: docs/decisions/0007-writers-of-a-node.md.
   publish.set_single_writer(access.single_writer);
   for (const std::string& flag : access.mount_flags) publish.add_mount_flags(flag);
   ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::PublishVolume, publish).status());
