@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -68,13 +69,15 @@ TEST(AgentApp, IsNotReadyAndSaysWhyUntilWhatWasLeftIsRecovered) {
   ASSERT_EQ(mkfifo(record.c_str(), 0600), 0);
   absl::StatusOr<std::unique_ptr<AgentApp>> agent = absl::UnknownError("");
   std::jthread start([&] { agent = AgentApp::Start({}, options); });
+  // Also when the test fails before.
+  absl::Cleanup go_on = [&] { close(open(record.c_str(), O_RDWR | O_NONBLOCK)); };
   std::string answer;
   while (answer.find("making the pools ready") == std::string::npos) {
     answer = Readyz(port);
     ASSERT_EQ(answer.find(" 200 "), std::string::npos) << "ready too early";
   }
   EXPECT_THAT(answer, HasSubstr(" 503 "));
-  close(open(record.c_str(), O_WRONLY));
+  std::move(go_on).Invoke();
   start.join();
   ASSERT_TRUE(agent.ok()) << agent.status();
   EXPECT_THAT(Readyz(port), HasSubstr(" 200 "));
