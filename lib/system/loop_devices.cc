@@ -16,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/errno_status.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr int kAttachAttempts = 64;
 constexpr int kFirstOwnDevice = 4096;
+constexpr absl::Duration kDetachPatience = absl::Seconds(2);
 constexpr char kVirtualDevices[] = "/sys/devices/virtual/block";
 
 std::string DevicePath(int number) { return absl::StrCat("/dev/loop", number); }
@@ -187,9 +189,16 @@ absl::Status KernelLoopDevices::Detach(const std::string& device, const FileIden
   if (ioctl(fd.get(), LOOP_CLR_FD, 0) != 0 && errno != ENXIO)
     return ErrnoStatus(errno, absl::StrCat("detach ", device));
   fd.Close();
-  const absl::StatusOr<LoopDevice> after = Inspect(device);
-  if (after.ok() && after->backing == backing)
-    return absl::FailedPreconditionError(absl::StrCat(device, " is in use"));
+  // Whoever lists devices, such as this process or udev, has each of them open for a moment; the
+  // kernel detaches when the last user is gone.
+  const absl::Time end = absl::Now() + kDetachPatience;
+  while (Exists(AttachedFolder(device))) {
+    const absl::StatusOr<LoopDevice> after = Inspect(device);
+    if (!after.ok() || after->backing != backing) return absl::OkStatus();
+    if (absl::Now() >= end)
+      return absl::FailedPreconditionError(absl::StrCat(device, " is in use"));
+    absl::SleepFor(absl::Milliseconds(5));
+  }
   return absl::OkStatus();
 }
 

@@ -51,7 +51,8 @@ class LoopDevices {
   // Makes the device as large as its file.
   virtual absl::Status UpdateCapacity(const std::string& device) = 0;
   // Detaches if the device still has this backing; otherwise nothing is done and the answer is OK.
-  // FailedPrecondition: in use; the kernel then detaches it after its last user.
+  // Waits 2 s for those who have it open for a moment, such as udev. FailedPrecondition: in use for
+  // longer; the kernel then detaches it after its last user.
   virtual absl::Status Detach(const std::string& device, const FileIdentity& backing) = 0;
 };
 

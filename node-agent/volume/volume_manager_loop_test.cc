@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -127,6 +128,21 @@ TEST_F(VolumeManagerLoopTest, SpareDevicesAreRemovedAndThoseInUseStay) {
   EXPECT_FALSE(sys::Exists(spare->device.path));
   ASSERT_DONE(agent_->loops.Inspect(used->device.path).status());
   sys::RemoveSpareLoopDevices(1'000'000);  // keeps all: nothing to do
+}
+
+TEST_F(VolumeManagerLoopTest, DetachWaitsForWhoLooksAtTheDeviceForAMoment) {
+  const std::string file = pool_ + "/image";
+  const sys::UniqueFd image = *sys::OpenFile(file, O_RDWR | O_CREAT, 0600);
+  ASSERT_DONE(sys::Truncate(image.get(), 16 * kMiB, file));
+  auto held = agent_->loops.Attach({}, file, {.label = "", .auto_clear = false, .discard = false});
+  ASSERT_DONE(held.status());
+  const std::string device = held->device.path;
+  std::jthread looker([hold = std::move(held->hold)]() mutable {
+    absl::SleepFor(absl::Milliseconds(200));
+    hold.reset();
+  });
+  ASSERT_DONE(agent_->loops.Detach(device, held->device.backing));
+  EXPECT_FALSE(agent_->loops.Inspect(device).ok());
 }
 
 class EveryFilesystem : public VolumeManagerLoopTest,
