@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds Ashlar and runs its tests. usage: ./test.sh [SUITE...]      without SUITE: all of them
 #   checks      form, layers, generated files, rules that grep can see
+#   tidy        clang-tidy and Clang's thread-safety analysis over every source; what was clean is not looked at again
 #   unit        every *_test.cc beside its source
 #   contract    one suite against fakes and real implementations (a real kube-apiserver among them)
 #   loop        the agent on real loop devices and filesystems (root)
@@ -14,7 +15,7 @@ set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
 logs=$root/build/test-logs
-all_suites=(checks unit contract loop standalone chart drive cluster asan tsan)
+all_suites=(checks tidy unit contract loop standalone chart drive cluster asan tsan)
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
 export ASHLAR_CACHE=${ASHLAR_CACHE:-$HOME/.cache/ashlar}
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin
@@ -93,6 +94,7 @@ scripts() {
 }
 
 suite_checks() { need build check && build release && scripts checks test/checks/run.sh; }
+suite_tidy() { need build check && build release && scripts tidy test/checks/tidy.py; }
 suite_unit() { need build runtime check && build release && with_ctest unit release -L '^unit$' -j2; }
 suite_contract() { need build runtime check lab && test/lab/cluster/build.sh && build release && with_ctest contract release -L '^contract$'; }
 suite_loop() { need build runtime check && build release && with_ctest loop release -L '^loop$'; }

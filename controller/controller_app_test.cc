@@ -11,12 +11,10 @@
 namespace ashlar::controller {
 namespace {
 
-using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 
 const api::KindInfo& kVolume() { return api::Kind<v1alpha1::Volume>(); }
 const api::KindInfo& kPool() { return api::Kind<v1alpha1::Pool>(); }

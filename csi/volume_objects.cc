@@ -14,7 +14,6 @@
 namespace ashlar::csi_driver {
 namespace {
 
-using api::ObjectKey;
 using runtime::ObjectPtr;
 using v1alpha1::Volume;
 

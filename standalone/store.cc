@@ -31,12 +31,14 @@ absl::Status Store::Load(Clock& clock, size_t history) {
   ASHLAR_RETURN_IF_ERROR(database_->Run(kSchema));
   ASHLAR_RETURN_IF_ERROR(database_->Run(kVersionSchema));
   ASHLAR_RETURN_IF_ERROR(database_->Run("INSERT OR IGNORE INTO latest VALUES (1, 1)"));
-  ASHLAR_RETURN_IF_ERROR(database_->Query("SELECT version FROM latest", {},
-                                          [&](const SqlRow& row) { version_ = row.Int(0); }));
+  ASHLAR_RETURN_IF_ERROR(database_->Query(
+      "SELECT version FROM latest", {},
+      [&](const SqlRow& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_) { version_ = row.Int(0); }));
   absl::Status damaged;
   MutexLock lock(mu_);
-  ASHLAR_RETURN_IF_ERROR(
-      database_->Query("SELECT storage, space, name, json FROM object", {}, [&](const SqlRow& row) {
+  ASHLAR_RETURN_IF_ERROR(database_->Query(
+      "SELECT storage, space, name, json FROM object", {},
+      [&](const SqlRow& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
         auto object = ParseJson(row.Text(3));
         if (!object.ok()) {
           damaged = absl::DataLossError(absl::StrCat("object ", row.Text(0), " ", row.Text(1), "/",
@@ -74,7 +76,7 @@ Page Store::List(const std::string& storage, const std::string& space) const {
 
 absl::Status Store::Save(const std::string& storage, const api::ObjectKey& key, int64_t version,
                          const Json* object) {
-  return database_->Transaction([&]() -> absl::Status {
+  return database_->Transaction([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_) -> absl::Status {
     if (object == nullptr) {
       ASHLAR_RETURN_IF_ERROR(
           database_->Run("DELETE FROM object WHERE storage = ? AND space = ? AND name = ?",
@@ -98,10 +100,11 @@ absl::StatusOr<ObjectPtr> Store::Change(const std::string& storage, const api::O
 
   const int64_t version = version_ + 1;
   Event event = {version, storage, key, before, nullptr, nullptr};
-  Json object = wanted.has_value() ? *std::move(wanted) : *before;
+  const bool stays = wanted.has_value();
+  Json object = stays ? *std::move(wanted) : *before;
   object["metadata"]["resourceVersion"] = absl::StrCat(version);
   auto stored = std::make_shared<const Json>(std::move(object));
-  (wanted.has_value() ? event.after : event.removed) = stored;
+  (stays ? event.after : event.removed) = stored;
   ASHLAR_RETURN_IF_ERROR(Save(storage, key, version, event.after.get()));
   version_ = version;
 

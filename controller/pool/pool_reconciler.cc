@@ -35,7 +35,7 @@ void ForEachInParallel(int count, int threads, const std::function<void(int)>& w
 }  // namespace
 
 PoolReconciler::PoolReconciler(PoolReconcilerOptions options, PoolReconcilerParts parts)
-    : options_(options), parts_(std::move(parts)) {}
+    : options_(options), parts_(parts) {}
 
 absl::StatusOr<Action> PoolReconciler::Reconcile(const CallContext& context,
                                                  const api::ObjectKey& key) {

@@ -135,7 +135,7 @@ int128 BinaryNano(const Parts& parts, int exponent) {
 std::string DecimalSuffix(int exponent, Quantity::Format format) {
   if (exponent == 0) return "";
   if (format == Quantity::Format::kDecimalExponent) return absl::StrCat("e", exponent);
-  return std::string(1, kDecimalSuffixes[static_cast<size_t>(exponent / 3 + 3)]);
+  return std::string(1, kDecimalSuffixes[exponent / 3 + 3]);
 }
 
 int64_t ToInt64(int128 value) { return static_cast<int64_t>(value); }

@@ -92,11 +92,9 @@ void Reply(const ws::http_request& request, const ws::http_response& response,
 
 class CpprestWriter final : public ResponseWriter {
  public:
-  CpprestWriter(ws::http_request request, std::shared_ptr<OpenStreams> streams,
+  CpprestWriter(const ws::http_request& request, std::shared_ptr<OpenStreams> streams,
                 int64_t max_unsent_bytes)
-      : request_(std::move(request)),
-        streams_(std::move(streams)),
-        max_unsent_bytes_(max_unsent_bytes) {}
+      : request_(request), streams_(std::move(streams)), max_unsent_bytes_(max_unsent_bytes) {}
 
   ~CpprestWriter() override {
     if (buffer_ != nullptr) {

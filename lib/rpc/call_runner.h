@@ -63,10 +63,12 @@ class CallRunner {
     auto* call = new UnaryCall;
     Start(
         *context, request, call->stop, [call](const absl::Status& s) { call->Finish(ToGrpc(s)); },
-        [&request, &response, handler = std::move(handler)](const CallContext& call_context) {
+        [&request, &response,
+         handler = std::move(handler)](const CallContext& call_context) -> absl::Status {
           absl::StatusOr<Response> answer = handler(call_context, request);
-          if (answer.ok()) response = *std::move(answer);
-          return answer.status();
+          if (!answer.ok()) return answer.status();
+          response = *std::move(answer);
+          return absl::OkStatus();
         });
     return call;
   }

@@ -24,12 +24,12 @@ constexpr int64_t kGiB = 1024 * kMiB;
 
 #define EXPECT_CODE(expected, expression)                                   \
   do {                                                                      \
-    const absl::Status got_status = (expression);                           \
+    const absl::Status& got_status = (expression);                          \
     EXPECT_EQ(absl::StatusCode::expected, got_status.code()) << got_status; \
   } while (false)
 #define ASSERT_DONE(expression)                                \
   do {                                                         \
-    const absl::Status got_status = (expression);              \
+    const absl::Status& got_status = (expression);             \
     ASSERT_TRUE(got_status.ok()) << #expression << got_status; \
   } while (false)
 

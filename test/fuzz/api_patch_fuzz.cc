@@ -6,7 +6,11 @@
 #include "test/fuzz/fuzz_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ashlar::standalone;
+  using ashlar::standalone::DecodeWireBody;
+  using ashlar::standalone::FieldSet;
+  using ashlar::standalone::JsonPatch;
+  using ashlar::standalone::MergePatch;
+  using ashlar::standalone::StrategicMergePatch;
   static const ashlar::Json& object =
       *new ashlar::Json({{"a", 1}, {"items", {{{"name", "x"}, {"n", 1}}}}, {"set", {"p", "q"}}});
   static const ashlar::Json& schema =

@@ -5,7 +5,10 @@
 #include "test/fuzz/fuzz_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ashlar::standalone;
+  using ashlar::standalone::FieldSelector;
+  using ashlar::standalone::JsonPath;
+  using ashlar::standalone::LabelSelector;
+  using ashlar::standalone::ParseApiPath;
   static const ashlar::Json& object =
       *new ashlar::Json({{"metadata", {{"name", "a"}, {"labels", {{"tier", "fast"}, {"n", "7"}}}}},
                          {"list", {{{"type", "Ready"}, {"status", "True"}}, 3, nullptr}}});

@@ -24,7 +24,9 @@ bool Read(const std::string& bytes, csi::v1::CreateVolumeRequest& request) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ashlar::csi_driver;
+  using ashlar::csi_driver::CheckFieldSizes;
+  using ashlar::csi_driver::ReadCreateVolume;
+  using ashlar::csi_driver::VolumeIdFor;
   csi::v1::CreateVolumeRequest request;
   if (!Read(std::string(reinterpret_cast<const char*>(data), size), request)) return 0;
   const absl::Status sizes = CheckFieldSizes(request);
