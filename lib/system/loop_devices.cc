@@ -27,6 +27,7 @@ namespace {
 constexpr int kAttachAttempts = 64;
 constexpr int kFirstOwnDevice = 4096;
 constexpr absl::Duration kDetachPatience = absl::Seconds(2);
+constexpr absl::Duration kLookAgain = absl::Milliseconds(5);
 constexpr char kVirtualDevices[] = "/sys/devices/virtual/block";
 
 std::string DevicePath(int number) { return absl::StrCat("/dev/loop", number); }
@@ -191,13 +192,12 @@ absl::Status KernelLoopDevices::Detach(const std::string& device, const FileIden
   fd.Close();
   // Whoever lists devices, such as this process or udev, has each of them open for a moment; the
   // kernel detaches when the last user is gone.
-  const absl::Time end = absl::Now() + kDetachPatience;
-  while (Exists(AttachedFolder(device))) {
+  for (int looks = 0; Exists(AttachedFolder(device)); ++looks) {
     const absl::StatusOr<LoopDevice> after = Inspect(device);
     if (!after.ok() || after->backing != backing) return absl::OkStatus();
-    if (absl::Now() >= end)
+    if (looks >= kDetachPatience / kLookAgain)
       return absl::FailedPreconditionError(absl::StrCat(device, " is in use"));
-    absl::SleepFor(absl::Milliseconds(5));
+    absl::SleepFor(kLookAgain);
   }
   return absl::OkStatus();
 }
