@@ -25,13 +25,21 @@ class AgentMount {
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
                                 const Request& request) {
-    return Explain(rpc::Call(Bounded(context), *stub_, method, request, rpc::WhenAway::kWait));
+    const CallContext bounded = Bounded(context);
+    // An agent that goes away in the middle of a call breaks it, and the next one waits for its
+    // return. Every call of NodeMount may be repeated.
+    for (int repeats = kRepeats;; --repeats) {
+      absl::StatusOr<Response> answer =
+          rpc::Call(bounded, *stub_, method, request, rpc::WhenAway::kWait);
+      if (!absl::IsUnavailable(answer.status()) || repeats == 0) return Explain(std::move(answer));
+    }
   }
 
   // Answers at once whether the agent is there.
   absl::StatusOr<agent::v1::GetNodeResponse> GetNode(const CallContext& context);
 
  private:
+  static constexpr int kRepeats = 2;
   CallContext Bounded(const CallContext& context) const;
   absl::Status Name(const absl::Status& status) const;
   template <class Response>
