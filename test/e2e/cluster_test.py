@@ -416,13 +416,14 @@ class Refusals(Case):
             with self.assertRaisesRegex(Refused, part):
                 cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "wrong"}, "spec": spec})
 
-    def test_a_pool_where_the_agent_sees_no_folder_is_not_ready_and_says_so(self):
+    def test_a_pool_outside_the_folders_of_the_chart_is_not_ready_and_names_them(self):
         cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "elsewhere"},
                        "spec": {"directory": {"path": "/mnt/elsewhere"}}})
         self.addCleanup(cluster.kubectl, "delete", "pool", "elsewhere", "--timeout=60s")
         def told():
             conditions = (cluster.get("pool", "elsewhere").get("status") or {}).get("conditions", [])
-            return any(c["type"] == "Ready" and c["status"] == "False" and "/mnt: Read-only file system" in c["message"] for c in conditions)
+            return any(c["type"] == "Ready" and c["status"] == "False" and "(/var/lib/ashlar)" in c["message"] and
+                       "node.directories" in c["message"] for c in conditions)
         cluster.until("the pool says why", told)
 
 
