@@ -20,17 +20,23 @@ std::string Value(blkid_probe probe, const char* name) {
   return data;
 }
 
+using Probe = std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)>;
+
+// Looks for superblocks, with their types, UUIDs and what `more` (BLKID_SUBLKS_...) asks for.
+absl::StatusOr<Probe> ProbeOf(const UniqueFd& fd, const std::string& path, int more) {
+  Probe probe(blkid_new_probe(), &blkid_free_probe);
+  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0)
+    return absl::InternalError(absl::StrCat("blkid cannot read ", path));
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | more);
+  return probe;
+}
+
 }  // namespace
 
 absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDONLY));
-  const std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)> probe(blkid_new_probe(),
-                                                                               &blkid_free_probe);
-  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0)
-    return absl::InternalError(absl::StrCat("blkid cannot read ", path));
-  blkid_probe_enable_superblocks(probe.get(), 1);
-  blkid_probe_set_superblocks_flags(probe.get(),
-                                    BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | BLKID_SUBLKS_LABEL);
+  ASHLAR_ASSIGN_OR_RETURN(const Probe probe, ProbeOf(fd, path, BLKID_SUBLKS_LABEL));
   blkid_probe_enable_partitions(probe.get(), 1);
   const int rc = blkid_do_safeprobe(probe.get());
   Signature signature;
@@ -50,13 +56,7 @@ absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
 absl::Status EraseFilesystem(const std::string& path, const std::string& type,
                              const std::string& uuid) {
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDWR | O_EXCL));
-  const std::unique_ptr<blkid_struct_probe, decltype(&blkid_free_probe)> probe(blkid_new_probe(),
-                                                                               &blkid_free_probe);
-  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0)
-    return absl::InternalError(absl::StrCat("blkid cannot read ", path));
-  blkid_probe_enable_superblocks(probe.get(), 1);
-  blkid_probe_set_superblocks_flags(probe.get(),
-                                    BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | BLKID_SUBLKS_MAGIC);
+  ASHLAR_ASSIGN_OR_RETURN(const Probe probe, ProbeOf(fd, path, BLKID_SUBLKS_MAGIC));
   while (blkid_do_probe(probe.get()) == 0) {
     if (Value(probe.get(), "TYPE") != type || Value(probe.get(), "UUID") != uuid) continue;
     if (blkid_do_wipe(probe.get(), 0) != 0) return ErrnoStatus(errno, absl::StrCat("wipe ", path));
