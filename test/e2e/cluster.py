@@ -147,14 +147,19 @@ class Cluster:
         found = {}
         for folder in glob.glob("/sys/fs/cgroup/pids/" + self._id() + "-*") + glob.glob("/sys/fs/cgroup/" + self._id() + "-*"):
             for path in glob.glob(folder + "/**/cgroup.procs", recursive=True):
-                with open(path) as ids:
-                    for process in ids.read().split():
-                        try:
-                            name = os.path.basename(os.readlink(f"/proc/{process}/exe"))
-                        except OSError:
-                            continue
-                        if name in PROGRAMS:
-                            found[int(process)] = name
+                # Groups and processes come and go while this looks.
+                try:
+                    with open(path) as ids:
+                        members = ids.read().split()
+                except OSError:
+                    continue
+                for process in members:
+                    try:
+                        name = os.path.basename(os.readlink(f"/proc/{process}/exe"))
+                    except OSError:
+                        continue
+                    if name in PROGRAMS:
+                        found[int(process)] = name
         return found
 
     def _id(self):
