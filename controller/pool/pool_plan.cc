@@ -60,7 +60,9 @@ v1alpha1::PoolNodeStatus NodeStatus(const PoolFacts& facts, const PoolNodeFacts&
   out.set_allocatable(
       gives ? std::max<int64_t>(0, node.reported->allocatable_bytes() - node.in_flight_bytes) : 0);
   out.set_volumes(node.reported->volumes());
-  out.set_device(node.reported->device());
+  *out.mutable_devices() = node.reported->devices();
+  out.set_largest_volume(gives ? std::min(out.allocatable(), node.reported->largest_volume_bytes())
+                               : 0);
   return out;
 }
 
@@ -79,7 +81,7 @@ void Sum(v1alpha1::PoolStatus& status) {
     allocated += node.allocated();
     in_flight += node.in_flight();
     allocatable += node.allocatable();
-    largest = std::max(largest, node.allocatable());
+    largest = std::max(largest, node.largest_volume());
   }
   status.set_capacity(capacity);
   status.set_allocated(allocated);
@@ -163,9 +165,9 @@ void ClearNumbers(v1alpha1::PoolStatus& status) {
     of.clear_allocated();
     of.clear_in_flight();
     of.clear_allocatable();
+    of.clear_largest_volume();
   };
   clear(status);
-  status.clear_largest_volume();
   for (v1alpha1::PoolNodeStatus& node : *status.mutable_nodes()) {
     clear(node);
     node.clear_volumes();
@@ -211,6 +213,7 @@ agent::v1::EnsurePoolRequest EnsureRequest(const v1alpha1::Pool& pool) {
     devices.set_min_size_bytes(spec.devices().min_size());
     devices.set_max_size_bytes(spec.devices().max_size());
   }
+  request.set_backend(spec.backend().empty() ? "File" : spec.backend());
   request.set_provisioning(spec.provisioning() == "Sparse" ? agent::v1::PROVISIONING_SPARSE
                                                            : agent::v1::PROVISIONING_FULL);
   request.set_reserve_bytes(spec.reserve());

@@ -32,6 +32,16 @@ std::string JsonString(const Json& value, std::initializer_list<absl::string_vie
   return found != nullptr && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::vector<std::string> JsonStrings(const Json& value,
+                                     std::initializer_list<absl::string_view> keys) {
+  std::vector<std::string> texts;
+  const Json* array = FindJson(value, keys);
+  if (array == nullptr || !array->is_array()) return texts;
+  for (const Json& item : *array)
+    if (item.is_string()) texts.push_back(item.get<std::string>());
+  return texts;
+}
+
 int64_t JsonInt(const Json& value, std::initializer_list<absl::string_view> keys,
                 int64_t otherwise) {
   const Json* found = FindJson(value, keys);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -24,6 +25,10 @@ const Json* FindJson(const Json& value, std::initializer_list<absl::string_view>
 
 // The string at the keys, or "" if it is absent or not a string.
 std::string JsonString(const Json& value, std::initializer_list<absl::string_view> keys);
+
+// The strings of the array at the keys; what is none is left out.
+std::vector<std::string> JsonStrings(const Json& value,
+                                     std::initializer_list<absl::string_view> keys);
 
 // The integer at the keys, or `otherwise` if it is absent or not an integer.
 int64_t JsonInt(const Json& value, std::initializer_list<absl::string_view> keys,

@@ -1,17 +1,10 @@
 // PoolSet: the pools of this node. What was asked for is kept in <state-dir>/journal/pools, one
-// record a pool, so that a restarted agent has its pools before anybody asks again. A drive of a
-// pool is mounted at <state-dir>/pools/<name>.
+// record a pool, so that a restarted agent has its pools before anybody asks again. What a pool
+// lies on, and how that is claimed, is the business of its medium.
 //
-//   asked for ──► (drive proven free) ──► formatting ──► ready ──► removed
-//                                             │             ▲
-//                                 crash: formatted again    │ a drive with this pool's filesystem
-//                                                           │ UUID is mounted, never formatted
+//   asked for ──► not ready ◄──► ready ──► removed
 //
-// "formatting" is recorded before mkfs writes its first byte, with the id of the drive that was
-// proven free; only such a drive may be formatted although it bears a signature, and it is taken
-// before any other. A pool is not ready, and so has no volumes, until the record says that the
-// formatting has ended. If the pool is removed before, the unfinished filesystem is erased: the
-// drive is free again. Thread-safe; one call at a time changes pools, another one is Aborted.
+// Thread-safe; one call at a time changes pools, another one is Aborted.
 #pragma once
 
 #include <map>
@@ -20,24 +13,16 @@
 #include <vector>
 
 #include "lib/base/mutex.h"
-#include "lib/system/command_runner.h"
-#include "lib/system/mount_table.h"
 #include "node-agent/pool/pool_source.h"
-#include "node-agent/pool/pool_types.h"
-#include "node-agent/storage/file_backend.h"
+#include "node-agent/storage/pool_medium.h"
 
 namespace ashlar::node_agent {
 
 class PoolSet final : public PoolSource {
  public:
-  // `directories`: at or below which pools of the kind directory may lie; empty: anywhere.
-  PoolSet(sys::CommandRunner& commands, sys::MountTable& mounts, DriveScanner& scanner,
-          std::string state_dir, std::vector<std::string> directories = {})
-      : commands_(commands),
-        mounts_(mounts),
-        scanner_(scanner),
-        state_dir_(std::move(state_dir)),
-        directories_(std::move(directories)) {}
+  // `make_medium` makes the medium of each kind of pool.
+  PoolSet(std::string state_dir, MakePoolMedium make_medium)
+      : state_dir_(std::move(state_dir)), make_medium_(std::move(make_medium)) {}
 
   // Makes the recorded pools ready, as far as they can be. Called once, first.
   absl::Status Load(const CallContext& context);
@@ -64,11 +49,11 @@ class PoolSet final : public PoolSource {
 
  private:
   struct Entry {
-    PoolSpec spec;
-    std::string formatting;  // id of the drive that is being formatted
-    std::string device;
-    std::string reason, message;  // why it is not ready
-    std::shared_ptr<FileBackend> backend;
+    PoolRecord record;
+    std::vector<std::string> devices;
+    std::string reason, message;              // why it is not ready
+    std::shared_ptr<PoolMedium> medium;       // null: not looked at yet
+    std::shared_ptr<StorageBackend> backend;  // null: not ready
   };
   absl::Status BeginChange();
   void EndChange();
@@ -77,20 +62,11 @@ class PoolSet final : public PoolSource {
   std::string RecordPath(const std::string& name) const;
   // Makes it ready; fills reason and message if it cannot.
   void Open(const CallContext& context, Entry& entry);
-  absl::StatusOr<std::string> OpenDirectory(Entry& entry);
-  absl::StatusOr<std::string> OpenDrive(const CallContext& context, Entry& entry);
-  absl::StatusOr<Drive> ChooseDrive(Entry& entry, bool& format);
-  absl::Status FormatDrive(const CallContext& context, Entry& entry, const Drive& drive);
-  absl::Status EraseUnfinished(const Entry& entry);
-  absl::Status Dismantle(const Entry& entry);
-  absl::Status Claim(const Entry& entry, const std::string& root);
+  static absl::Status Close(const CallContext& context, const Entry& entry);
   PoolStatus StatusOf(const Entry& entry);
 
-  sys::CommandRunner& commands_;
-  sys::MountTable& mounts_;
-  DriveScanner& scanner_;
   const std::string state_dir_;
-  const std::vector<std::string> directories_;
+  const MakePoolMedium make_medium_;
   Mutex mu_;
   bool changing_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mu_);

@@ -6,6 +6,7 @@
 #include "lib/base/testing/temporary_directory.h"
 #include "lib/system/files.h"
 #include "lib/system/loop_devices.h"
+#include "node-agent/storage/media.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -19,7 +20,9 @@ TEST(PoolSet, ADirectoryOutsideTheAllowedOnesIsRefusedWithTheirNamesAndTheWayToA
   sys::KernelMountTable mounts;
   sys::KernelLoopDevices loops;
   DriveScanner scanner(mounts, loops);
-  PoolSet pools(commands, mounts, scanner, temporary.path() + "/state", {"/elsewhere", allowed});
+  const std::string state = temporary.path() + "/state";
+  const PoolEnvironment environment{commands, mounts, scanner, state, {"/elsewhere", allowed}};
+  PoolSet pools(state, PoolMedia(environment));
   ASSERT_EQ(pools.Load({}), absl::OkStatus());
   PoolSpec spec;
   spec.name = "p";

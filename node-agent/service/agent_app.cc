@@ -17,6 +17,7 @@
 #include "node-agent/service/convert.h"
 #include "node-agent/service/node_agent_service.h"
 #include "node-agent/service/node_mount_service.h"
+#include "node-agent/storage/media.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -54,7 +55,9 @@ class App final : public AgentApp {
       : options_(std::move(options)),
         lock_(std::move(lock)),
         scanner_(mounts_, loops_, options_.scanner),
-        pools_(commands_, mounts_, scanner_, options_.state_dir, options_.pool_directories),
+        pool_environment_{commands_, mounts_, scanner_, options_.state_dir,
+                          options_.pool_directories},
+        pools_(options_.state_dir, PoolMedia(pool_environment_)),
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_}, PathPolicy(options_.publish_roots),
                  boot_id),
@@ -154,6 +157,7 @@ class App final : public AgentApp {
   sys::KernelMountTable mounts_;
   sys::KernelLoopDevices loops_;
   DriveScanner scanner_;
+  PoolEnvironment pool_environment_;
   PoolSet pools_;
   FileJournal journal_;
   VolumeManager volumes_;

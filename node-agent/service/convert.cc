@@ -1,6 +1,7 @@
 #include "node-agent/service/convert.h"
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
 
 namespace ashlar::node_agent {
 
@@ -18,8 +19,9 @@ pb::VolumeMode ModeToProto(VolumeMode mode) {
   return mode == VolumeMode::kBlock ? pb::VOLUME_MODE_BLOCK : pb::VOLUME_MODE_FILESYSTEM;
 }
 
-PoolSpec SpecFromProto(const pb::EnsurePoolRequest& request) {
+absl::StatusOr<PoolSpec> SpecFromProto(const pb::EnsurePoolRequest& request) {
   PoolSpec spec;
+  ASHLAR_ASSIGN_OR_RETURN(spec.backend, BackendFromName(request.backend()));
   spec.name = request.name();
   spec.uid = request.uid();
   if (request.has_directory())
@@ -53,7 +55,8 @@ pb::PoolState ToProto(const PoolStatus& status) {
   state.set_allocated_bytes(status.usage.allocated_bytes);
   state.set_allocatable_bytes(status.usage.allocatable_bytes);
   state.set_volumes(status.volumes);
-  state.set_device(status.device);
+  state.mutable_devices()->Assign(status.devices.begin(), status.devices.end());
+  state.set_largest_volume_bytes(status.usage.largest_bytes);
   return state;
 }
 
@@ -64,7 +67,7 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
   state.set_size_bytes(status.size_bytes);
   state.set_mode(ModeToProto(status.facts.mode));
   state.set_fs_type(status.facts.fs_type);
-  state.set_device_path(status.image_path);
+  state.set_device_path(status.path);
   state.set_extents(status.extents);
   state.set_staged(status.staged);
   state.set_publications(status.publications);

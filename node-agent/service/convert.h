@@ -10,7 +10,7 @@ namespace ashlar::node_agent {
 // InvalidArgument: the mode is not set or unknown.
 absl::StatusOr<VolumeMode> ModeFromProto(agent::v1::VolumeMode mode);
 agent::v1::VolumeMode ModeToProto(VolumeMode mode);
-PoolSpec SpecFromProto(const agent::v1::EnsurePoolRequest& request);
+absl::StatusOr<PoolSpec> SpecFromProto(const agent::v1::EnsurePoolRequest& request);
 agent::v1::PoolState ToProto(const PoolStatus& status);
 agent::v1::VolumeState ToProto(const VolumeStatus& status);
 agent::v1::Drive ToProto(const DriveReport& report);

@@ -53,9 +53,9 @@ grpc::ServerUnaryReactor* NodeAgentService::EnsurePool(grpc::CallbackServerConte
   return runner_.Unary(context, *request, *response,
                        [this](const CallContext& call,
                               const pb::EnsurePoolRequest& pool) -> absl::StatusOr<pb::PoolState> {
-                         absl::StatusOr<PoolStatus> status = metrics_.Measure("ensure_pool", [&] {
-                           return pools_.Ensure(call, SpecFromProto(pool));
-                         });
+                         ASHLAR_ASSIGN_OR_RETURN(const PoolSpec spec, SpecFromProto(pool));
+                         absl::StatusOr<PoolStatus> status = metrics_.Measure(
+                             "ensure_pool", [&] { return pools_.Ensure(call, spec); });
                          ASHLAR_RETURN_IF_ERROR(status.status());
                          if (status->ready)
                            ASHLAR_RETURN_IF_ERROR(volumes_.Adopt(call, pool.name()));

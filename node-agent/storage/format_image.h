@@ -1,4 +1,4 @@
-// FormatImage: puts an empty filesystem into the file of a volume. Thread-safe.
+// FormatImage: puts an empty filesystem into the file or onto the device of a volume. Thread-safe.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct ImageToFormat {
   std::string fs_type;  // ext4 or xfs
   int64_t size_bytes = 0;
   int fd = -1;       // open for writing; all of it reads as zero
-  std::string path;  // of the same file
+  std::string path;  // of the same file or block device
 };
 
 // Keeps the blocks that the file has. What is written is not synced. Errors carry what mkfs said.

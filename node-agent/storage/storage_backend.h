@@ -13,22 +13,34 @@
 
 namespace ashlar::node_agent {
 
-// A Create of up to allocatable_bytes succeeds, as one volume or as several, if nobody else takes
-// room of a shared filesystem in between.
+// A Create of up to largest_bytes succeeds, and so do several of up to allocatable_bytes together
+// if each fits on a drive, if nobody else takes room of a shared filesystem in between.
 struct PoolUsage {
   int64_t capacity_bytes = 0;     // what volumes could get if there were none
   int64_t allocated_bytes = 0;    // promised to volumes, also to those being made
   int64_t allocatable_bytes = 0;  // never negative; a multiple of 1 MiB
+  int64_t largest_bytes = 0;      // the largest single volume; at most allocatable_bytes
+};
+
+// What the volumes of a backend can do. What a backend cannot do answers Unimplemented.
+struct BackendTraits {
+  bool block = true;                  // volumes of mode block
+  std::vector<std::string> fs_types;  // of volumes of mode filesystem
+  bool grow = true;
+  bool copy = false;  // Create with a source: snapshots, clones, restores
 };
 
 class StorageBackend {
  public:
   virtual ~StorageBackend() = default;
 
+  virtual BackendTraits Traits() const = 0;
   virtual absl::StatusOr<PoolUsage> Usage() = 0;
-  // Makes the volume, formatted and on the medium: it exists as a whole or not at all, whatever
-  // interrupts the call. Its bytes never show what was there before. `size_bytes` comes from
-  // RoundedSize. ResourceExhausted says how much there is. AlreadyExists: Find it.
+  // Makes the volume or snapshot, on the medium: it exists as a whole or not at all, whatever
+  // interrupts the call. `size_bytes` comes from RoundedSize. Without a source it is formatted, and
+  // its bytes never show what was there before. With one it begins with the bytes that the source
+  // has at the moment of the call and is at least as large; its filesystem is left as it is copied.
+  // ResourceExhausted says how much there is. AlreadyExists: Find it. NotFound: no such source.
   virtual absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
                                               int64_t size_bytes) = 0;
   virtual absl::StatusOr<StoredVolume> Find(const std::string& id) = 0;
@@ -37,12 +49,13 @@ class StorageBackend {
   // Makes the volume's bytes more, not its filesystem. A size that is not larger changes nothing.
   virtual absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
                                             int64_t size_bytes) = 0;
-  // Gives back to a fully provisioned volume the blocks that were punched out of it.
-  virtual absl::Status Refill(const std::string& id) = 0;
-  // Gives the bytes back; absent is OK.
-  virtual absl::Status Remove(const std::string& id) = 0;
-  // Removes what an interrupted Create left. Called once, before any Create.
-  virtual absl::Status RemoveLeftovers() = 0;
+  // Makes the volume's path usable, before it is staged and after its filesystem has grown: what
+  // was deactivated is activated, blocks that were punched out of a full volume are given back.
+  virtual absl::StatusOr<StoredVolume> Prepare(const CallContext& context,
+                                               const std::string& id) = 0;
+  // Gives the bytes back; nobody reads them in another volume. Absent is OK. Copies of the volume
+  // stay as they are.
+  virtual absl::Status Remove(const CallContext& context, const std::string& id) = 0;
 };
 
 }  // namespace ashlar::node_agent

@@ -47,12 +47,18 @@ absl::StatusOr<VolumeMode> ModeFromName(absl::string_view name) {
       absl::StrCat("mode is \"", name, "\": filesystem or block are accepted"));
 }
 
+absl::string_view KindName(VolumeKind kind) {
+  return kind == VolumeKind::kSnapshot ? "snapshot" : "volume";
+}
+
 Json FactsToJson(const VolumeFacts& facts) {
   return Json{{"id", facts.id},
               {"pool", facts.pool},
               {"poolUid", facts.pool_uid},
               {"mode", std::string(ModeName(facts.mode))},
-              {"fsType", facts.fs_type}};
+              {"fsType", facts.fs_type},
+              {"kind", std::string(KindName(facts.kind))},
+              {"source", facts.source}};
 }
 
 absl::StatusOr<VolumeFacts> FactsFromJson(const Json& json) {
@@ -61,10 +67,17 @@ absl::StatusOr<VolumeFacts> FactsFromJson(const Json& json) {
   facts.pool = JsonString(json, {"pool"});
   facts.pool_uid = JsonString(json, {"poolUid"});
   facts.fs_type = JsonString(json, {"fsType"});
+  facts.source = JsonString(json, {"source"});
   ASHLAR_ASSIGN_OR_RETURN(facts.mode, ModeFromName(JsonString(json, {"mode"})));
+  const std::string kind = JsonString(json, {"kind"});
+  if (!kind.empty() && kind != "volume" && kind != "snapshot")
+    return absl::InvalidArgumentError(
+        absl::StrCat("kind is \"", kind, "\": volume or snapshot are accepted"));
+  if (kind == "snapshot") facts.kind = VolumeKind::kSnapshot;
   ASHLAR_RETURN_IF_ERROR(ValidateName("id", facts.id));
   ASHLAR_RETURN_IF_ERROR(ValidateName("pool", facts.pool));
   ASHLAR_RETURN_IF_ERROR(ValidateFormat(facts.mode, facts.fs_type));
+  if (!facts.source.empty()) ASHLAR_RETURN_IF_ERROR(ValidateName("source", facts.source));
   return facts;
 }
 

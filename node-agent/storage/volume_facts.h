@@ -13,26 +13,37 @@ namespace ashlar::node_agent {
 constexpr int64_t kMiB = int64_t{1} << 20;
 
 enum class VolumeMode { kFilesystem, kBlock };
+enum class VolumeKind { kVolume, kSnapshot };  // a snapshot is never staged
 
 struct VolumeFacts {
-  std::string id;
+  std::string id;  // unique among the volumes and snapshots of a node
   std::string pool;
   std::string pool_uid;
   VolumeMode mode = VolumeMode::kFilesystem;
-  std::string fs_type;  // ext4 or xfs; empty for block
+  std::string fs_type;  // ext4, xfs, btrfs; empty for block
+  VolumeKind kind = VolumeKind::kVolume;
+  std::string source;  // id of the volume or snapshot that it is a copy of; empty: none
   bool operator==(const VolumeFacts&) const = default;
+};
+
+// What a path of a volume is, and so how it is attached.
+enum class VolumeForm {
+  kImage,   // a file: by a loop device
+  kDevice,  // a block device: as it is
 };
 
 struct StoredVolume {
   VolumeFacts facts;
   int64_t size_bytes = 0;
-  std::string image_path;
-  int64_t extents = 0;  // 0: the filesystem does not tell
-  bool sparse = false;
+  std::string path;
+  VolumeForm form = VolumeForm::kImage;
+  int64_t extents = 0;   // 0: the medium does not tell
+  bool discard = false;  // discards give bytes back to the pool and to nobody else's loss
 };
 
 absl::string_view ModeName(VolumeMode mode);  // "filesystem", "block"
 absl::StatusOr<VolumeMode> ModeFromName(absl::string_view name);
+absl::string_view KindName(VolumeKind kind);  // "volume", "snapshot"
 
 Json FactsToJson(const VolumeFacts& facts);
 // InvalidArgument names what is missing.

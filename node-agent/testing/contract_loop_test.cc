@@ -1,6 +1,6 @@
 // The contract suites that the fakes pass, on the real kernel.
 #include "lib/system/command_runner.h"
-#include "node-agent/storage/file_backend.h"
+#include "node-agent/storage/file/file_backend.h"
 #include "node-agent/testing/backend_contract.h"
 #include "node-agent/testing/kernel_contract.h"
 #include "node-agent/testing/loop_lab.h"
@@ -19,7 +19,7 @@ class RealKernel final : public KernelUnderTest {
     if (!backend.RemoveLeftovers().ok()) return "";
     const VolumeFacts facts{name, "p", "u", VolumeMode::kFilesystem, "ext4"};
     const auto made = backend.Create({}, facts, 20 * kMiB);
-    return made.ok() ? made->image_path : "";
+    return made.ok() ? made->path : "";
   }
 
  private:
@@ -45,12 +45,12 @@ INSTANTIATE_TEST_SUITE_P(Real, KernelContract,
                              "Real", [] { return std::make_unique<RealKernel>(); }}));
 
 INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
-                         testing::Values(BackendParam{"Real", [] {
-                                                        auto owned =
-                                                            std::make_shared<RealBackend>();
-                                                        return std::shared_ptr<StorageBackend>(
-                                                            owned, &owned->backend);
-                                                      }}));
+                         testing::Values(BackendParam{
+                             "Real", [] {
+                               auto owned = std::make_shared<RealBackend>();
+                               EXPECT_TRUE(owned->backend.RemoveLeftovers().ok());
+                               return std::shared_ptr<StorageBackend>(owned, &owned->backend);
+                             }}));
 
 }  // namespace
 }  // namespace ashlar::node_agent

@@ -43,7 +43,8 @@ absl::Status FakeBackend::CheckRoom(int64_t more_bytes) {
 absl::StatusOr<PoolUsage> FakeBackend::Usage() {
   MutexLock lock(mu_);
   const int64_t allocated = Allocated();
-  return PoolUsage{capacity_bytes_, allocated, (capacity_bytes_ - allocated) / kMiB * kMiB};
+  const int64_t left = (capacity_bytes_ - allocated) / kMiB * kMiB;
+  return PoolUsage{capacity_bytes_, allocated, left, left};
 }
 
 absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const VolumeFacts& facts,
@@ -60,7 +61,7 @@ absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const Volum
   const std::string head = facts.fs_type == "ext4" ? Superblock(size_bytes) : "";
   if (write(fd.get(), head.data(), head.size()) != static_cast<ssize_t>(head.size()))
     return absl::InternalError(absl::StrCat("write ", path));
-  return volumes_[facts.id] = StoredVolume{facts, size_bytes, path, 1, false};
+  return volumes_[facts.id] = StoredVolume{facts, size_bytes, path, VolumeForm::kImage, 1};
 }
 
 absl::StatusOr<StoredVolume> FakeBackend::Find(const std::string& id) {
@@ -86,25 +87,25 @@ absl::StatusOr<StoredVolume> FakeBackend::Grow(const CallContext&, const std::st
   StoredVolume& volume = it->second;
   if (size_bytes <= volume.size_bytes) return volume;
   ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - volume.size_bytes));
-  ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(volume.image_path, O_RDWR));
-  ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd.get(), size_bytes, volume.image_path));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(volume.path, O_RDWR));
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd.get(), size_bytes, volume.path));
   volume.size_bytes = size_bytes;
   // The bytes are there, and nobody can say that they are on the medium.
   ASHLAR_RETURN_IF_ERROR(failures_.Take("Sync"));
   return volume;
 }
 
-absl::Status FakeBackend::Refill(const std::string& id) {
-  ASHLAR_RETURN_IF_ERROR(failures_.Take("Refill"));
-  return Find(id).status();
+absl::StatusOr<StoredVolume> FakeBackend::Prepare(const CallContext&, const std::string& id) {
+  ASHLAR_RETURN_IF_ERROR(failures_.Take("Prepare"));
+  return Find(id);
 }
 
-absl::Status FakeBackend::Remove(const std::string& id) {
+absl::Status FakeBackend::Remove(const CallContext&, const std::string& id) {
   ASHLAR_RETURN_IF_ERROR(failures_.Take("Remove"));
   MutexLock lock(mu_);
   const auto it = volumes_.find(id);
   if (it == volumes_.end()) return absl::OkStatus();
-  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(it->second.image_path, sys::Durability::kProcessCrash));
+  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(it->second.path, sys::Durability::kProcessCrash));
   volumes_.erase(it);
   return absl::OkStatus();
 }

@@ -22,6 +22,7 @@ class FakeBackend final : public StorageBackend {
 
   Failures& failures() { return failures_; }
 
+  BackendTraits Traits() const override { return {true, {"ext4"}, true, false}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
                                       int64_t size_bytes) override;
@@ -29,9 +30,8 @@ class FakeBackend final : public StorageBackend {
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
                                     int64_t size_bytes) override;
-  absl::Status Refill(const std::string& id) override;
-  absl::Status Remove(const std::string& id) override;
-  absl::Status RemoveLeftovers() override { return absl::OkStatus(); }
+  absl::StatusOr<StoredVolume> Prepare(const CallContext& context, const std::string& id) override;
+  absl::Status Remove(const CallContext& context, const std::string& id) override;
 
  private:
   int64_t Allocated() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/media.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -194,7 +195,8 @@ absl::Status SteppedJournal::Remove(const std::string& volume_id) {
 AgentStack::AgentStack(const std::string& state_dir, std::vector<std::string> publish_roots,
                        const std::string& boot_id)
     : scanner(mounts, loops),
-      pools(commands, mounts, scanner, state_dir),
+      pool_environment{commands, mounts, scanner, state_dir, {}},
+      pools(state_dir, PoolMedia(pool_environment)),
       journal(hook, absl::StrCat(state_dir, "/journal/volumes")),
       volumes({pools, journal, commands, mounts, loops}, PathPolicy(std::move(publish_roots)),
               boot_id) {}

@@ -118,6 +118,7 @@ struct AgentStack {
   SteppedMounts mounts{hook};
   SteppedLoops loops{hook};
   DriveScanner scanner;
+  PoolEnvironment pool_environment;
   PoolSet pools;
   SteppedJournal journal;
   VolumeManager volumes;

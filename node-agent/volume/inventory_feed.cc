@@ -17,7 +17,7 @@ bool FarApart(int64_t a, int64_t b, int64_t capacity) {
 
 bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
   return a.name != b.name || a.uid != b.uid || a.ready != b.ready || a.reason != b.reason ||
-         a.message != b.message || a.device != b.device || a.volumes != b.volumes ||
+         a.message != b.message || a.devices != b.devices || a.volumes != b.volumes ||
          a.usage.allocated_bytes != b.usage.allocated_bytes ||
          FarApart(a.usage.capacity_bytes, b.usage.capacity_bytes, a.usage.capacity_bytes) ||
          FarApart(a.usage.allocatable_bytes, b.usage.allocatable_bytes, a.usage.capacity_bytes) ||

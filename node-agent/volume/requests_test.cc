@@ -3,7 +3,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "node-agent/pool/pool_types.h"
+#include "node-agent/storage/pool_types.h"
 #include "node-agent/volume/inventory_feed.h"
 #include "node-agent/volume/mount_flags.h"
 #include "node-agent/volume/path_policy.h"

@@ -1,7 +1,6 @@
 // Carving: volumes come to be, grow and go.
 #include "node-agent/volume/volume_manager.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -17,15 +16,15 @@ VolumeStatus StatusOf(const VolumeEntry& entry) {
   status.publications = static_cast<int>(entry.record.publications.size());
   if (!entry.stored) {
     status.healthy = false;
-    status.message = "the pool is not ready or the image is gone";
+    status.message = "the pool is not ready or the volume is gone from it";
     return status;
   }
   status.size_bytes = entry.stored->size_bytes;
-  status.image_path = entry.stored->image_path;
+  status.path = entry.stored->path;
   status.extents = entry.stored->extents;
-  if (!sys::Exists(entry.stored->image_path)) {
+  if (!sys::Exists(entry.stored->path)) {
     status.healthy = false;
-    status.message = absl::StrCat(entry.stored->image_path, " is gone");
+    status.message = absl::StrCat(entry.stored->path, " is gone");
   }
   return status;
 }
@@ -54,7 +53,7 @@ absl::StatusOr<VolumeEntry> VolumeManager::Existing(const std::string& id) {
   if (!entry) return absl::NotFoundError(absl::StrCat("there is no volume ", id, " on this node"));
   ASHLAR_RETURN_IF_ERROR(env_.pools.Backend(entry->record.facts.pool).status());
   if (!entry->stored)
-    return absl::DataLossError(absl::StrCat("the image of volume ", id, " is gone"));
+    return absl::DataLossError(absl::StrCat("volume ", id, " is gone from its pool"));
   return *std::move(entry);
 }
 
@@ -65,7 +64,11 @@ absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
   ASHLAR_RETURN_IF_ERROR(ValidateFormat(args.mode, args.fs_type));
   ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(args.size_bytes, args.fs_type));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(args.id));
-  VolumeFacts facts{args.id, args.pool, "", args.mode, args.fs_type};
+  VolumeFacts facts;
+  facts.id = args.id;
+  facts.pool = args.pool;
+  facts.mode = args.mode;
+  facts.fs_type = args.fs_type;
   if (table_.Get(args.id)) {
     ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(args.id));
     ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size));
@@ -118,7 +121,7 @@ absl::StatusOr<VolumeStatus> VolumeManager::Resize(const CallContext& context,
   if (grown.ok()) entry.stored = *grown;
   absl::Status status = grown.status();
   if (status.ok() && entry.record.attached())
-    status = env_.loops.UpdateCapacity(entry.record.device);
+    status = attachments_.UpdateCapacity(*entry.stored, entry.record.device);
   entry.record.phase = before;
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
   ASHLAR_RETURN_IF_ERROR(status);
@@ -138,8 +141,8 @@ absl::Status VolumeManager::Remove(const CallContext& context, const std::string
                           env_.pools.Backend(entry->record.facts.pool));
   entry->record.phase = VolumePhase::kRemoving;
   ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
-  if (entry->stored) ASHLAR_RETURN_IF_ERROR(Detach(*entry->stored, ""));
-  ASHLAR_RETURN_IF_ERROR(backend->Remove(id));
+  if (entry->stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry->stored, ""));
+  ASHLAR_RETURN_IF_ERROR(backend->Remove(context, id));
   ASHLAR_RETURN_IF_ERROR(table_.Erase(id));
   LogInfo("volume removed", {{"volume", id}, {"request", context.request_id}});
   return absl::OkStatus();
@@ -149,27 +152,6 @@ std::vector<VolumeStatus> VolumeManager::List() {
   std::vector<VolumeStatus> statuses;
   for (const VolumeEntry& entry : table_.All()) statuses.push_back(StatusOf(entry));
   return statuses;
-}
-
-absl::StatusOr<sys::FileIdentity> VolumeManager::BackingOf(const StoredVolume& stored) {
-  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(stored.image_path));
-  return stat.identity;
-}
-
-absl::Status VolumeManager::Detach(const StoredVolume& stored, const std::string& device) {
-  const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
-  if (absl::IsNotFound(backing.status())) return absl::OkStatus();
-  ASHLAR_RETURN_IF_ERROR(backing.status());
-  if (!device.empty()) return env_.loops.Detach(device, *backing);
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::LoopDevice> loops, env_.loops.List());
-  for (const sys::LoopDevice& loop : loops) {
-    if (loop.backing != *backing) continue;
-    if (!absl::StartsWith(loop.label, kLoopLabelPrefix))
-      return absl::FailedPreconditionError(absl::StrCat(
-          stored.image_path, " is attached to ", loop.path, ", which this agent did not make"));
-    ASHLAR_RETURN_IF_ERROR(env_.loops.Detach(loop.path, *backing));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace ashlar::node_agent

@@ -28,6 +28,7 @@
 #include "lib/system/mount_table.h"
 #include "node-agent/inventory/drive_scanner.h"
 #include "node-agent/pool/pool_source.h"
+#include "node-agent/volume/attachments.h"
 #include "node-agent/volume/path_policy.h"
 #include "node-agent/volume/volume_table.h"
 
@@ -36,7 +37,7 @@ namespace ashlar::node_agent {
 struct VolumeStatus {
   VolumeFacts facts;
   int64_t size_bytes = 0;
-  std::string image_path;
+  std::string path;  // the image file or block device
   int64_t extents = 0;
   bool staged = false;
   int publications = 0;
@@ -114,7 +115,6 @@ class VolumeManager {
   absl::StatusOr<VolumeStatus> Carve(const CallContext& context, const VolumeFacts& facts,
                                      int64_t size_bytes);
 
-  absl::StatusOr<std::string> Attach(const CallContext& context, VolumeEntry& entry);
   absl::Status MountStaged(const CallContext& context, VolumeEntry& entry,
                            const sys::MountOptions& options);
   absl::Status CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
@@ -122,13 +122,8 @@ class VolumeManager {
   absl::Status GrowFilesystem(const CallContext& context, const VolumeEntry& entry);
   // Takes away every mount and the loop device of a staged volume and makes it carved.
   absl::Status TearDown(VolumeEntry& entry);
-  // Detaches the image from `device`, or from every device of ours if `device` is empty.
-  absl::Status Detach(const StoredVolume& stored, const std::string& device);
   absl::Status CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
                            const std::string& target, bool& done);
-  // Whether the mount shows the loop device or the filesystem on it.
-  static bool Shows(const sys::MountEntry& mount, const sys::LoopDevice& device);
-  static bool Shows(const sys::MountPoint& mount, const sys::LoopDevice& device);
   absl::StatusOr<bool> IsStaged(const VolumeEntry& entry);
 
   struct KernelState {
@@ -139,12 +134,12 @@ class VolumeManager {
   absl::Status Settle(VolumeEntry entry, const KernelState& kernel);
   absl::Status SettleMissing(const VolumeEntry& entry);
   absl::Status SettleAttached(VolumeEntry entry, const KernelState& kernel,
-                              const sys::LoopDevice& device);
+                              const Attachment& attached);
   VolumeEntry Reconstruct(const StoredVolume& stored, const KernelState& kernel);
-  absl::StatusOr<sys::FileIdentity> BackingOf(const StoredVolume& stored);
 
   VolumeEnvironment env_;
   const PathPolicy paths_;
+  Attachments attachments_{env_.loops};
   VolumeTable table_;
 };
 

@@ -173,7 +173,7 @@ TEST_P(EveryFilesystem, IsCarvedMountedWrittenGrownAndRemoved) {
     EXPECT_EQ(*size, 640 * kMiB);
     EXPECT_GT(volumes().Stats("v1", Target())->total_bytes, 550 * kMiB);
   }
-  const std::string image = volumes().List()[0].image_path;
+  const std::string image = volumes().List()[0].path;
   EXPECT_GE(sys::StatFile(image)->used_bytes, 640 * kMiB) << "every byte stays reserved";
 
   ASSERT_DONE(TakeDown("v1"));
@@ -269,7 +269,7 @@ TEST_F(VolumeManagerLoopTest, LoopDeviceUsesDirectIoAndDropsDiscards) {
   ASSERT_DONE(Ensure("v1", 32 * kMiB, "ext4"));
   ASSERT_DONE(Stage("v1", "ext4"));
   const auto devices = agent_->loops.List();
-  const auto image = sys::StatFile(volumes().List()[0].image_path);
+  const auto image = sys::StatFile(volumes().List()[0].path);
   const auto device = sys::FindByBacking(*devices, image->identity);
   ASSERT_TRUE(device.has_value());
   EXPECT_TRUE(device->direct_io);
@@ -278,13 +278,13 @@ TEST_F(VolumeManagerLoopTest, LoopDeviceUsesDirectIoAndDropsDiscards) {
   std::filesystem::remove(Staging() + "/big");
   sys::PosixCommandRunner commands;
   EXPECT_FALSE(sys::RunChecked(commands, {}, {"fstrim", Staging()}).ok());
-  EXPECT_GE(sys::StatFile(volumes().List()[0].image_path)->used_bytes, 32 * kMiB);
+  EXPECT_GE(sys::StatFile(volumes().List()[0].path)->used_bytes, 32 * kMiB);
   ASSERT_DONE(TakeDown("v1"));
 }
 
 TEST_F(VolumeManagerLoopTest, UncleanExt4IsCheckedBeforeItIsMounted) {
   ASSERT_DONE(Ensure("v1", 32 * kMiB, "ext4"));
-  const std::string image = volumes().List()[0].image_path;
+  const std::string image = volumes().List()[0].path;
   sys::PosixCommandRunner commands;
   ASSERT_DONE(sys::RunChecked(commands, {}, {"debugfs", "-w", "-R", "ssv state 2", image}));
   ASSERT_DONE(Stage("v1", "ext4"));

@@ -26,8 +26,7 @@ class FakeKernelUnderTest final : public KernelUnderTest {
   std::string folder() const override { return temporary_.path(); }
   std::string MakeImage(const std::string& name) override {
     FakeBackend backend(temporary_.path(), 100 * kMiB);
-    return backend.Create({}, {name, "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB)
-        ->image_path;
+    return backend.Create({}, {name, "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB)->path;
   }
 
  private:

@@ -53,7 +53,7 @@ absl::Status VolumeManager::Adopt(const CallContext&, const std::string& pool) {
   return absl::OkStatus();
 }
 
-// The image is not on the medium.
+// The volume is not on the medium.
 absl::Status VolumeManager::SettleMissing(const VolumeEntry& entry) {
   const std::string& id = entry.record.facts.id;
   const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
@@ -62,7 +62,7 @@ absl::Status VolumeManager::SettleMissing(const VolumeEntry& entry) {
                                  entry.record.phase == VolumePhase::kRemoving ||
                                  entry.record.boot_id != table_.boot_id();
   if (never_was_or_went) return table_.Erase(id);
-  LogError("the image of a volume is gone", {{"volume", id}, {"pool", entry.record.facts.pool}});
+  LogError("a volume is gone from its pool", {{"volume", id}, {"pool", entry.record.facts.pool}});
   return absl::OkStatus();
 }
 
@@ -71,14 +71,13 @@ VolumeEntry VolumeManager::Reconstruct(const StoredVolume& stored, const KernelS
   VolumeEntry entry;
   entry.record.facts = stored.facts;
   entry.record.boot_id = table_.boot_id();
-  const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
-  if (!backing.ok()) return entry;
-  const std::optional<sys::LoopDevice> device = sys::FindByBacking(kernel.loops, *backing);
-  if (!device) return entry;
+  const absl::StatusOr<std::optional<Attachment>> found = attachments_.Find(stored, kernel.loops);
+  if (!found.ok() || !*found) return entry;
+  const Attachment& attached = **found;
   for (const sys::MountEntry& mount : kernel.mounts) {
-    if (!Shows(mount, *device)) continue;
+    if (!attached.ShownBy(mount)) continue;
     entry.record.phase = VolumePhase::kStaged;
-    entry.record.device = device->path;
+    entry.record.device = attached.device;
     // The filesystem is mounted at the staging path before anything else is bound to it.
     if (entry.record.staging_path.empty() && stored.facts.mode == VolumeMode::kFilesystem)
       entry.record.staging_path = mount.mount_point;
@@ -89,13 +88,16 @@ VolumeEntry VolumeManager::Reconstruct(const StoredVolume& stored, const KernelS
 }
 
 absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel) {
-  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(*entry.stored));
-  const std::optional<sys::LoopDevice> device = sys::FindByBacking(kernel.loops, backing);
-  if (device) return SettleAttached(std::move(entry), kernel, *device);
+  ASHLAR_ASSIGN_OR_RETURN(const std::optional<Attachment> attached,
+                          attachments_.Find(*entry.stored, kernel.loops));
+  // A block device is there in every boot; what is mounted is of this one.
+  const bool of_this_boot = entry.record.boot_id == table_.boot_id();
+  if (attached && (entry.stored->form == VolumeForm::kImage || of_this_boot))
+    return SettleAttached(std::move(entry), kernel, *attached);
   if (entry.record.phase == VolumePhase::kRemoving) {
     ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                             env_.pools.Backend(entry.record.facts.pool));
-    ASHLAR_RETURN_IF_ERROR(backend->Remove(entry.record.facts.id));
+    ASHLAR_RETURN_IF_ERROR(backend->Remove({}, entry.record.facts.id));
     return table_.Erase(entry.record.facts.id);
   }
   entry.record.device.clear();
@@ -105,15 +107,15 @@ absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel)
   return TearDown(entry);
 }
 
-// A loop device over the image lives: it is adopted where it was staged, and taken away where the
+// The volume is attached: it is adopted where it was staged, and taken away where the
 // step that made it never finished.
 absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState& kernel,
-                                           const sys::LoopDevice& device) {
+                                           const Attachment& attached) {
   VolumeRecord& record = entry.record;
-  record.device = device.path;
+  record.device = attached.device;
   const auto shown_at = [&](const std::string& path) {
     const sys::MountEntry* mount = sys::FindMount(kernel.mounts, path);
-    return mount != nullptr && Shows(*mount, device);
+    return mount != nullptr && attached.ShownBy(*mount);
   };
   if (record.phase == VolumePhase::kPublishing || record.phase == VolumePhase::kUnpublishing) {
     if (shown_at(record.target_path))
@@ -130,8 +132,9 @@ absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState&
       record.phase == VolumePhase::kStaged || record.phase == VolumePhase::kExpanding;
   if ((was_staged && staged) || !record.publications.empty()) {
     record.phase = VolumePhase::kStaged;
-    if (const absl::Status grown = env_.loops.UpdateCapacity(device.path); !grown.ok())
-      LogWarning("loop device not updated", {{"device", device.path}, {"error", grown.ToString()}});
+    const absl::Status grown = attachments_.UpdateCapacity(*entry.stored, record.device);
+    if (!grown.ok())
+      LogWarning("device not updated", {{"device", record.device}, {"error", grown.ToString()}});
     return table_.Put(entry);
   }
   const bool removing = record.phase == VolumePhase::kRemoving;
@@ -144,7 +147,7 @@ absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState&
   if (!removing) return absl::OkStatus();
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           env_.pools.Backend(record.facts.pool));
-  ASHLAR_RETURN_IF_ERROR(backend->Remove(record.facts.id));
+  ASHLAR_RETURN_IF_ERROR(backend->Remove({}, record.facts.id));
   return table_.Erase(record.facts.id);
 }
 

@@ -30,27 +30,16 @@ bool KnowsPath(const VolumeEntry& entry, const std::string& path) {
 
 }  // namespace
 
-bool VolumeManager::Shows(const sys::MountEntry& mount, const sys::LoopDevice& device) {
-  if (mount.major == device.major && mount.minor == device.minor) return true;
-  const std::string node = device.path.substr(device.path.rfind('/'));  // "/loop3" in devtmpfs
-  return mount.root == node && (mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs");
-}
-
-bool VolumeManager::Shows(const sys::MountPoint& mount, const sys::LoopDevice& device) {
-  return (mount.major == device.major && mount.minor == device.minor) ||
-         (mount.node_major == device.major && mount.node_minor == device.minor);
-}
-
 absl::StatusOr<bool> VolumeManager::IsStaged(const VolumeEntry& entry) {
   if (!entry.record.attached() || !entry.stored) return false;
-  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(*entry.stored));
-  const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(entry.record.device);
-  if (!device.ok() || device->backing != backing) return false;
+  const absl::StatusOr<Attachment> attached =
+      attachments_.Inspect(*entry.stored, entry.record.device);
+  if (!attached.ok()) return false;
   if (entry.record.facts.mode == VolumeMode::kBlock) return true;
   const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(entry.record.staging_path);
   if (absl::IsNotFound(mount.status())) return false;
   ASHLAR_RETURN_IF_ERROR(mount.status());
-  return Shows(*mount, *device);
+  return attached->ShownBy(*mount);
 }
 
 absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& args) {
@@ -100,15 +89,10 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   const VolumeFacts& facts = entry.record.facts;
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           env_.pools.Backend(facts.pool));
-  ASHLAR_RETURN_IF_ERROR(backend->Refill(facts.id));
-  ASHLAR_RETURN_IF_ERROR(Detach(*entry.stored, ""));  // two devices over one image would corrupt it
-  sys::LoopOptions loop;
-  loop.label = absl::StrCat(kLoopLabelPrefix, facts.id).substr(0, 63);
-  loop.auto_clear = facts.mode == VolumeMode::kFilesystem;
-  loop.discard = entry.stored->sparse;
-  ASHLAR_ASSIGN_OR_RETURN(const sys::HeldLoopDevice held,
-                          env_.loops.Attach(context, entry.stored->image_path, loop));
-  entry.record.device = held.device.path;
+  ASHLAR_ASSIGN_OR_RETURN(entry.stored, backend->Prepare(context, facts.id));
+  ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, ""));
+  ASHLAR_ASSIGN_OR_RETURN(const Attachment attached, attachments_.Attach(context, *entry.stored));
+  entry.record.device = attached.device;
   if (facts.mode == VolumeMode::kFilesystem) {
     bool must_grow = false;
     ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
@@ -123,7 +107,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
 absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
                                             bool& must_grow) {
   ASHLAR_ASSIGN_OR_RETURN(const std::string head,
-                          sys::ReadHead(entry.stored->image_path, kSuperblockBytes));
+                          sys::ReadHead(entry.stored->path, kSuperblockBytes));
   ASHLAR_ASSIGN_OR_RETURN(const SuperblockState state,
                           ParseSuperblock(entry.record.facts.fs_type, head));
   must_grow = entry.stored->size_bytes - state.size_bytes >= kMiB;
@@ -146,11 +130,14 @@ absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
   if (!record.staging_path.empty() && entry.stored) {
     const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(record.staging_path);
     if (!mount.ok() && !absl::IsNotFound(mount.status())) return mount.status();
-    const absl::StatusOr<sys::LoopDevice> device = env_.loops.Inspect(record.device);
-    if (mount.ok() && device.ok() && Shows(*mount, *device))
+    const absl::StatusOr<Attachment> attached = attachments_.Inspect(*entry.stored, record.device);
+    // The mount of a drive that was unplugged can only be known by the record.
+    const bool unplugged = absl::IsNotFound(attached.status()) && record.attached() &&
+                           entry.stored->form == VolumeForm::kDevice;
+    if (mount.ok() && (unplugged || (attached.ok() && attached->ShownBy(*mount))))
       ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
   }
-  if (entry.stored) ASHLAR_RETURN_IF_ERROR(Detach(*entry.stored, record.device));
+  if (entry.stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, record.device));
   record.phase = VolumePhase::kCarved;
   record.device.clear();
   record.staging_path.clear();
@@ -294,13 +281,13 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
     return absl::FailedPreconditionError(absl::StrCat("size_bytes is ", size_bytes, ": volume ", id,
                                                       " has ", entry.stored->size_bytes,
                                                       " and must be resized first"));
-  ASHLAR_RETURN_IF_ERROR(env_.loops.UpdateCapacity(entry.record.device));
+  ASHLAR_RETURN_IF_ERROR(attachments_.UpdateCapacity(*entry.stored, entry.record.device));
   if (entry.record.facts.mode == VolumeMode::kBlock) return entry.stored->size_bytes;
   ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   // The kernel zeroes new inode tables by punching them out of the image.
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           env_.pools.Backend(entry.record.facts.pool));
-  ASHLAR_RETURN_IF_ERROR(backend->Refill(id));
+  ASHLAR_RETURN_IF_ERROR(backend->Prepare(context, id).status());
   LogInfo("filesystem grown",
           {{"volume", id}, {"bytes", entry.stored->size_bytes}, {"request", context.request_id}});
   return entry.stored->size_bytes;
@@ -315,8 +302,8 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
     return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
   VolumeStats stats;
   stats.mode = entry.record.facts.mode;
-  if (!sys::Exists(entry.stored->image_path))
-    stats.abnormal = absl::StrCat(entry.stored->image_path, " is gone");
+  if (!sys::Exists(entry.stored->path))
+    stats.abnormal = absl::StrCat(entry.stored->path, " is gone");
   if (stats.mode == VolumeMode::kBlock) {
     stats.total_bytes = entry.stored->size_bytes;
     return stats;

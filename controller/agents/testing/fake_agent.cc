@@ -53,7 +53,7 @@ agent::v1::PoolState FakeAgent::StateOf(const std::string& name) const {
   state.set_ready(problem_reason_.empty());
   state.set_reason(problem_reason_);
   state.set_message(problem_message_);
-  state.set_device(request.has_directory() ? request.directory().path() : "drive-0");
+  state.add_devices(request.has_directory() ? request.directory().path() : "drive-0");
   int volumes = 0;
   for (const auto& [id, volume] : volumes_) volumes += volume.pool() == name ? 1 : 0;
   auto used = pool_used_.find(name);

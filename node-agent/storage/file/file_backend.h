@@ -6,6 +6,7 @@
 // The facts lie in the extended attribute user.ashlar.facts of the image, so that a pool describes
 // itself. Works on every filesystem that has fallocate and user attributes (XFS, ext4, btrfs).
 // Blocks come from fallocate: the filesystem marks them unwritten, so they read as zero.
+// RemoveLeftovers comes before all else.
 // Thread-safe as StorageBackend says.
 #pragma once
 
@@ -32,6 +33,10 @@ class FileBackend final : public StorageBackend {
   // From now on these limits hold. The root does not change.
   void SetLimits(const FileBackendOptions& options);
 
+  // Removes what an interrupted Create left. Called once, before any Create.
+  absl::Status RemoveLeftovers();
+
+  BackendTraits Traits() const override;
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
                                       int64_t size_bytes) override;
@@ -39,9 +44,8 @@ class FileBackend final : public StorageBackend {
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
                                     int64_t size_bytes) override;
-  absl::Status Refill(const std::string& id) override;
-  absl::Status Remove(const std::string& id) override;
-  absl::Status RemoveLeftovers() override;
+  absl::StatusOr<StoredVolume> Prepare(const CallContext& context, const std::string& id) override;
+  absl::Status Remove(const CallContext& context, const std::string& id) override;
 
  private:
   std::string VolumesDirectory() const;

@@ -1,4 +1,4 @@
-#include "node-agent/pool/pool_types.h"
+#include "node-agent/storage/pool_types.h"
 
 #include <fnmatch.h>
 
@@ -32,14 +32,13 @@ absl::Status Invalid(absl::string_view field, absl::string_view value, absl::str
   return absl::InvalidArgumentError(absl::StrCat(field, " is \"", value, "\": ", accepted));
 }
 
-std::vector<std::string> Strings(const Json& json, const char* key) {
-  std::vector<std::string> texts;
-  const Json* array = FindJson(json, {key});
-  if (array == nullptr || !array->is_array()) return texts;
-  for (const Json& item : *array)
-    if (item.is_string()) texts.push_back(item.get<std::string>());
-  return texts;
-}
+constexpr std::pair<BackendKind, absl::string_view> kBackends[] = {
+    {BackendKind::kFile, "File"},
+    {BackendKind::kDirectory, "Directory"},
+    {BackendKind::kLvm, "LVM"},
+    {BackendKind::kPartition, "Partition"},
+    {BackendKind::kNamespace, "Namespace"},
+    {BackendKind::kWholeDrive, "WholeDrive"}};
 
 absl::Status ValidateDirectory(const DirectorySource& source) {
   if (!absl::StartsWith(source.path, "/") || source.path == "/" || source.path.size() > 1024 ||
@@ -66,12 +65,29 @@ absl::Status ValidateDevices(const DeviceSource& source) {
 
 }  // namespace
 
+absl::string_view BackendName(BackendKind backend) {
+  for (const auto& [kind, name] : kBackends)
+    if (kind == backend) return name;
+  return "";
+}
+
+absl::StatusOr<BackendKind> BackendFromName(absl::string_view name) {
+  for (const auto& [kind, known] : kBackends)
+    if (known == name) return kind;
+  return Invalid("backend", name,
+                 "File, Directory, LVM, Partition, Namespace and WholeDrive are accepted");
+}
+
 absl::Status ValidatePoolSpec(const PoolSpec& spec) {
   ASHLAR_RETURN_IF_ERROR(ValidateName("name", spec.name));
   if (spec.uid.empty() || spec.uid.size() > 128)
     return Invalid("uid", spec.uid, "1 to 128 characters are accepted");
   if (spec.directory.has_value() == spec.devices.has_value())
     return absl::InvalidArgumentError("source: exactly one of directory and devices must be set");
+  if (spec.directory && spec.backend != BackendKind::kFile &&
+      spec.backend != BackendKind::kDirectory)
+    return Invalid("backend", BackendName(spec.backend),
+                   "a pool in a directory has the backend File or Directory");
   if (spec.reserve_bytes < 0)
     return Invalid("reserve_bytes", absl::StrCat(spec.reserve_bytes), "must not be negative");
   if (spec.overprovision_percent < 100 || spec.overprovision_percent > 10000)
@@ -103,6 +119,7 @@ bool Matches(const DeviceSource& source, const Drive& drive) {
 Json PoolSpecToJson(const PoolSpec& spec) {
   Json json{{"name", spec.name},
             {"uid", spec.uid},
+            {"backend", std::string(BackendName(spec.backend))},
             {"sparse", spec.sparse},
             {"reserveBytes", spec.reserve_bytes},
             {"overprovisionPercent", spec.overprovision_percent}};
@@ -123,6 +140,7 @@ absl::StatusOr<PoolSpec> PoolSpecFromJson(const Json& json) {
   PoolSpec spec;
   spec.name = JsonString(json, {"name"});
   spec.uid = JsonString(json, {"uid"});
+  ASHLAR_ASSIGN_OR_RETURN(spec.backend, BackendFromName(JsonString(json, {"backend"})));
   const Json* sparse = FindJson(json, {"sparse"});
   spec.sparse = sparse != nullptr && sparse->is_boolean() && sparse->get<bool>();
   spec.reserve_bytes = JsonInt(json, {"reserveBytes"});
@@ -132,8 +150,8 @@ absl::StatusOr<PoolSpec> PoolSpecFromJson(const Json& json) {
         DirectorySource{JsonString(*directory, {"path"}), JsonInt(*directory, {"capacityBytes"})};
   if (const Json* devices = FindJson(json, {"devices"}))
     spec.devices =
-        DeviceSource{Strings(*devices, "serials"),        Strings(*devices, "paths"),
-                     Strings(*devices, "models"),         Strings(*devices, "transports"),
+        DeviceSource{JsonStrings(*devices, {"serials"}),  JsonStrings(*devices, {"paths"}),
+                     JsonStrings(*devices, {"models"}),   JsonStrings(*devices, {"transports"}),
                      JsonInt(*devices, {"minSizeBytes"}), JsonInt(*devices, {"maxSizeBytes"})};
   ASHLAR_RETURN_IF_ERROR(ValidatePoolSpec(spec));
   return spec;

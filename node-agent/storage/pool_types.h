@@ -29,12 +29,15 @@ struct DeviceSource {
   bool operator==(const DeviceSource&) const = default;
 };
 
+enum class BackendKind { kFile, kDirectory, kLvm, kPartition, kNamespace, kWholeDrive };
+
 struct PoolSpec {
   std::string name;
   std::string uid;
+  BackendKind backend = BackendKind::kFile;
   std::optional<DirectorySource> directory;
   std::optional<DeviceSource> devices;
-  bool sparse = false;
+  bool sparse = false;  // bytes are taken as they are written: File: sparse images; LVM: thin
   int64_t reserve_bytes = 0;
   int32_t overprovision_percent = 100;
   bool operator==(const PoolSpec&) const = default;
@@ -48,8 +51,11 @@ struct PoolStatus {
   std::string message;
   PoolUsage usage;
   int volumes = 0;
-  std::string device;  // id of the drive, or the directory
+  std::vector<std::string> devices;  // ids of drives, or the directory
 };
+
+absl::string_view BackendName(BackendKind backend);  // "File", "LVM": as Pool.spec.backend
+absl::StatusOr<BackendKind> BackendFromName(absl::string_view name);
 
 // InvalidArgument names the field, its value and what is accepted.
 absl::Status ValidatePoolSpec(const PoolSpec& spec);

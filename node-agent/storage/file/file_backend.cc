@@ -1,4 +1,4 @@
-#include "node-agent/storage/file_backend.h"
+#include "node-agent/storage/file/file_backend.h"
 
 #include <fcntl.h>
 
@@ -46,6 +46,8 @@ void FileBackend::SetLimits(const FileBackendOptions& options) {
   options_ = options;
 }
 
+BackendTraits FileBackend::Traits() const { return {true, {"ext4", "xfs"}, true, false}; }
+
 absl::StatusOr<PoolUsage> FileBackend::Usage() {
   MutexLock lock(space_mu_);
   return UsageLocked();
@@ -77,6 +79,7 @@ absl::StatusOr<PoolUsage> FileBackend::UsageLocked() {
   usage.capacity_bytes = FloorMiB(capacity);
   usage.allocated_bytes = promised;
   usage.allocatable_bytes = FloorMiB(capacity - promised);
+  usage.largest_bytes = usage.allocatable_bytes;
   return usage;
 }
 
@@ -142,10 +145,10 @@ absl::StatusOr<StoredVolume> FileBackend::Describe(const std::string& path) {
   StoredVolume volume;
   ASHLAR_ASSIGN_OR_RETURN(volume.facts, FactsFromJson(json));
   volume.size_bytes = stat.size_bytes;
-  volume.image_path = path;
+  volume.path = path;
   volume.extents = sys::CountExtents(path).value_or(0);
   MutexLock lock(space_mu_);
-  volume.sparse = options_.sparse;
+  volume.discard = options_.sparse;
   return volume;
 }
 
@@ -176,21 +179,22 @@ absl::StatusOr<StoredVolume> FileBackend::Grow(const CallContext&, const std::st
                                                int64_t size_bytes) {
   ASHLAR_ASSIGN_OR_RETURN(const StoredVolume before, Find(id));
   if (size_bytes <= before.size_bytes) return before;
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(before.image_path, O_RDWR));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(before.path, O_RDWR));
   ASHLAR_RETURN_IF_ERROR(
-      Allocate(before.image_path, fd.get(), size_bytes - before.size_bytes, size_bytes));
-  ASHLAR_RETURN_IF_ERROR(sys::SyncFile(fd.get(), before.image_path));
+      Allocate(before.path, fd.get(), size_bytes - before.size_bytes, size_bytes));
+  ASHLAR_RETURN_IF_ERROR(sys::SyncFile(fd.get(), before.path));
   return Find(id);
 }
 
-absl::Status FileBackend::Refill(const std::string& id) {
+absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std::string& id) {
   const std::string path = ImagePath(id);
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
-  if (stat.used_bytes >= stat.size_bytes) return absl::OkStatus();
-  MutexLock lock(space_mu_);
-  if (options_.sparse) return absl::OkStatus();
-  return sys::Preallocate(fd.get(), stat.size_bytes, path);
+  if (stat.used_bytes < stat.size_bytes) {
+    MutexLock lock(space_mu_);
+    if (!options_.sparse) ASHLAR_RETURN_IF_ERROR(sys::Preallocate(fd.get(), stat.size_bytes, path));
+  }
+  return Describe(path);
 }
 
 absl::Status FileBackend::Discard(const std::string& path) {
@@ -204,7 +208,9 @@ absl::Status FileBackend::Discard(const std::string& path) {
   return sys::SyncDirectory(VolumesDirectory());
 }
 
-absl::Status FileBackend::Remove(const std::string& id) { return Discard(ImagePath(id)); }
+absl::Status FileBackend::Remove(const CallContext&, const std::string& id) {
+  return Discard(ImagePath(id));
+}
 
 absl::Status FileBackend::RemoveLeftovers() {
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(VolumesDirectory(), 0700));

@@ -1,0 +1,32 @@
+// PoolRoot: the directory in which the File backend keeps a pool. A marker file in it says whose it
+// is. Thread-safe as PoolMedium says.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/system/command_runner.h"
+#include "node-agent/storage/file/file_backend.h"
+#include "node-agent/storage/pool_types.h"
+
+namespace ashlar::node_agent {
+
+class PoolRoot {
+ public:
+  explicit PoolRoot(sys::CommandRunner& commands) : commands_(commands) {}
+
+  // Makes `root` this pool's, or finds that it is; the same backend each time, with the limits of
+  // `spec`. NotReady: another pool has volumes there.
+  absl::StatusOr<std::shared_ptr<FileBackend>> Open(const PoolSpec& spec, const std::string& root);
+  bool is_open() const { return backend_ != nullptr; }
+  // Removes the marker and the directory of the volumes, which is empty.
+  static absl::Status Clear(const std::string& root);
+
+ private:
+  static absl::Status Claim(const PoolSpec& spec, const std::string& root);
+
+  sys::CommandRunner& commands_;
+  std::shared_ptr<FileBackend> backend_;
+};
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,18 @@
+#include "node-agent/storage/media.h"
+
+#include "node-agent/storage/file/file_directory.h"
+#include "node-agent/storage/file/file_drive.h"
+
+namespace ashlar::node_agent {
+
+MakePoolMedium PoolMedia(const PoolEnvironment& env) {
+  return [&env](const PoolSpec& spec) -> std::unique_ptr<PoolMedium> {
+    if (spec.backend == BackendKind::kFile) {
+      if (spec.directory) return std::make_unique<FileDirectory>(env);
+      return std::make_unique<FileDrive>(env, spec);
+    }
+    return nullptr;
+  };
+}
+
+}  // namespace ashlar::node_agent

@@ -1,0 +1,70 @@
+// PoolMedium: what one pool lies on, be it a directory or drives. It claims the medium, makes the
+// backend over it, and knows its drives again. One implementation for each kind of backend and
+// source, made by MakePoolMedium. The calls of one medium do not overlap (the pool set sees to
+// that); Carries may be called at any time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "lib/base/call_context.h"
+#include "lib/system/command_runner.h"
+#include "lib/system/mount_table.h"
+#include "node-agent/inventory/drive_scanner.h"
+#include "node-agent/storage/pool_types.h"
+#include "node-agent/storage/storage_backend.h"
+
+namespace ashlar::node_agent {
+
+// What is kept of a pool in the state directory.
+struct PoolRecord {
+  PoolSpec spec;
+  // Ids of drives that were proven free and are being made part of the pool. Saved before the first
+  // byte is written to them: only such a drive may be written to although it bears a signature.
+  std::vector<std::string> claimed;
+};
+// Durable when it returns OK.
+using SavePoolRecord = absl::FunctionRef<absl::Status(const PoolRecord&)>;
+
+struct OpenedPool {
+  std::shared_ptr<StorageBackend> backend;
+  std::vector<std::string> devices;  // ids of drives, or the directory
+};
+
+class PoolMedium {
+ public:
+  virtual ~PoolMedium() = default;
+  // Makes the medium usable; never touches a drive that is neither proven free nor carries this
+  // pool. Called again for a pool that is open: with a changed record, or to look for drives that
+  // were added; the backend stays the same object. Errors of NotReady tell the reason.
+  virtual absl::StatusOr<OpenedPool> Open(const CallContext& context, PoolRecord& record,
+                                          SavePoolRecord save) = 0;
+  // Takes down what Open set up. There are no volumes. Data on drives stays, but what an
+  // interrupted claim left is erased. After an error the medium is not used again.
+  virtual absl::Status Close(const CallContext& context, const PoolRecord& record) = 0;
+  // Whether the drive bears this pool.
+  virtual bool Carries(const Drive& drive) const = 0;
+};
+
+// What media work with; all must outlive them.
+struct PoolEnvironment {
+  sys::CommandRunner& commands;
+  sys::MountTable& mounts;
+  DriveScanner& scanner;
+  std::string state_dir;  // drives with a filesystem are mounted at <state_dir>/pools/<name>
+  std::vector<std::string> directories;  // at or below which pools may lie; empty: anywhere
+};
+// Null: this agent has no such backend.
+using MakePoolMedium = std::function<std::unique_ptr<PoolMedium>(const PoolSpec& spec)>;
+
+// FailedPrecondition with a CamelCase reason, which the pool's status shows, and a message.
+absl::Status NotReady(absl::string_view reason, absl::string_view message);
+// Of a status of NotReady; of any other one "PoolFailed" and its message.
+std::string ReasonOf(const absl::Status& status);
+std::string MessageOf(const absl::Status& status);
+
+}  // namespace ashlar::node_agent

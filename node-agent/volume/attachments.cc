@@ -1,0 +1,102 @@
+#include "node-agent/volume/attachments.h"
+
+#include <sys/sysmacros.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+#include "node-agent/inventory/drive_scanner.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+Attachment Of(const sys::LoopDevice& loop) { return {loop.path, loop.major, loop.minor, nullptr}; }
+
+absl::StatusOr<sys::FileIdentity> BackingOf(const StoredVolume& stored) {
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(stored.path));
+  return stat.identity;
+}
+
+absl::StatusOr<Attachment> DeviceOf(const StoredVolume& stored) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string node, sys::RealPath(stored.path));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(node));
+  if (!stat.is_block_device)
+    return absl::NotFoundError(absl::StrCat(stored.path, " is no block device"));
+  return Attachment{node, major(stat.special_device), minor(stat.special_device), nullptr};
+}
+
+}  // namespace
+
+bool Attachment::ShownBy(const sys::MountEntry& mount) const {
+  if (mount.major == major && mount.minor == minor) return true;
+  const std::string node = device.substr(device.rfind('/'));  // "/loop3" in devtmpfs
+  return mount.root == node && (mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs");
+}
+
+bool Attachment::ShownBy(const sys::MountPoint& mount) const {
+  return (mount.major == major && mount.minor == minor) ||
+         (mount.node_major == major && mount.node_minor == minor);
+}
+
+absl::StatusOr<Attachment> Attachments::Attach(const CallContext& context,
+                                               const StoredVolume& stored) {
+  if (stored.form == VolumeForm::kDevice) return DeviceOf(stored);
+  sys::LoopOptions options;
+  options.label = absl::StrCat(kLoopLabelPrefix, stored.facts.id).substr(0, 63);
+  options.auto_clear = stored.facts.mode == VolumeMode::kFilesystem;
+  options.discard = stored.discard;
+  ASHLAR_ASSIGN_OR_RETURN(const sys::HeldLoopDevice held,
+                          loops_.Attach(context, stored.path, options));
+  return Attachment{held.device.path, held.device.major, held.device.minor, held.hold};
+}
+
+absl::StatusOr<Attachment> Attachments::Inspect(const StoredVolume& stored,
+                                                const std::string& device) {
+  const auto other = [&] {
+    return absl::NotFoundError(absl::StrCat(device, " is not of volume ", stored.facts.id));
+  };
+  if (stored.form == VolumeForm::kDevice) {
+    ASHLAR_ASSIGN_OR_RETURN(Attachment found, DeviceOf(stored));
+    if (found.device != device) return other();
+    return found;
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(stored));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::LoopDevice loop, loops_.Inspect(device));
+  if (loop.backing != backing) return other();
+  return Of(loop);
+}
+
+absl::StatusOr<std::optional<Attachment>> Attachments::Find(
+    const StoredVolume& stored, const std::vector<sys::LoopDevice>& loops) {
+  if (stored.form == VolumeForm::kDevice) {
+    ASHLAR_ASSIGN_OR_RETURN(Attachment found, DeviceOf(stored));
+    return std::optional(std::move(found));
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(stored));
+  const std::optional<sys::LoopDevice> loop = sys::FindByBacking(loops, backing);
+  return loop ? std::optional(Of(*loop)) : std::nullopt;
+}
+
+absl::Status Attachments::UpdateCapacity(const StoredVolume& stored, const std::string& device) {
+  return stored.form == VolumeForm::kImage ? loops_.UpdateCapacity(device) : absl::OkStatus();
+}
+
+absl::Status Attachments::Detach(const StoredVolume& stored, const std::string& device) {
+  if (stored.form == VolumeForm::kDevice) return absl::OkStatus();
+  const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
+  if (absl::IsNotFound(backing.status())) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(backing.status());
+  if (!device.empty()) return loops_.Detach(device, *backing);
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::LoopDevice> loops, loops_.List());
+  for (const sys::LoopDevice& loop : loops) {
+    if (loop.backing != *backing) continue;
+    if (!absl::StartsWith(loop.label, kLoopLabelPrefix))
+      return absl::FailedPreconditionError(absl::StrCat(stored.path, " is attached to ", loop.path,
+                                                        ", which this agent did not make"));
+    ASHLAR_RETURN_IF_ERROR(loops_.Detach(loop.path, *backing));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ashlar::node_agent
