@@ -33,6 +33,7 @@ class PoolPlanTest : public testing::Test {
     state.set_capacity_bytes(10 * kGi);
     state.set_allocated_bytes(4 * kGi);
     state.set_allocatable_bytes(6 * kGi);
+    state.set_largest_volume_bytes(6 * kGi);
     state.set_volumes(2);
     PoolNodeFacts node;
     node.node = name;

@@ -63,6 +63,7 @@ agent::v1::PoolState FakeAgent::StateOf(const std::string& name) const {
   state.set_allocated_bytes(allocated);
   state.set_allocatable_bytes(
       state.ready() ? std::max<int64_t>(0, state.capacity_bytes() - allocated) : 0);
+  state.set_largest_volume_bytes(state.allocatable_bytes());
   return state;
 }
 
