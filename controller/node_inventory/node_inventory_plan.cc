@@ -1,6 +1,8 @@
 #include "controller/node_inventory/node_inventory_plan.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "controller/node_inventory/drive_status.h"
 #include "lib/api/conditions.h"
 
 namespace ashlar::controller {
@@ -10,26 +12,6 @@ void Set(v1alpha1::NodeInventory& object, absl::string_view type, absl::string_v
          absl::string_view reason, absl::string_view message, absl::Time now) {
   api::SetCondition(*object.mutable_status()->mutable_conditions(),
                     {type, status, reason, message, object.metadata().generation()}, now);
-}
-
-v1alpha1::Drive DriveOf(const agent::v1::Drive& from) {
-  v1alpha1::Drive drive;
-  drive.set_id(from.id());
-  drive.set_device(from.device());
-  drive.set_serial(from.serial());
-  drive.set_wwid(from.wwid());
-  drive.set_model(from.model());
-  drive.set_transport(from.transport());
-  drive.set_size(from.size_bytes());
-  drive.set_logical_block_bytes(from.logical_block_bytes());
-  drive.set_physical_block_bytes(from.physical_block_bytes());
-  drive.set_rotational(from.rotational());
-  drive.set_numa_node(from.numa_node());
-  drive.set_pci_address(from.pci_address());
-  drive.set_pool(from.pool());
-  drive.set_reason(from.busy_reason());
-  drive.set_state(!from.pool().empty() ? "Pool" : from.busy_reason().empty() ? "Free" : "InUse");
-  return drive;
 }
 
 void CopyInventory(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStatus& status) {
@@ -60,6 +42,11 @@ void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
     if (pool.ready()) continue;
     absl::StrAppend(&bad, bad.empty() ? "" : "; ", "pool ", pool.name(), ": ", pool.reason(), ": ",
                     pool.message());
+  }
+  for (const v1alpha1::Drive& drive : facts.object.status().drives()) {
+    if (drive.health().warnings().empty()) continue;
+    absl::StrAppend(&bad, bad.empty() ? "" : "; ", "drive ", drive.id(),
+                    " warns: ", absl::StrJoin(drive.health().warnings(), ", "));
   }
   int unhealthy = 0;
   for (const agent::v1::VolumeState& volume : facts.inventory->volumes()) {

@@ -3,6 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/api/conditions.h"
+#include "lib/api/kinds.h"
 
 namespace ashlar::controller {
 namespace {
@@ -71,6 +72,44 @@ TEST_F(NodeInventoryPlanTest, DrivesAreFreeInUseOrCarryAPool) {
   EXPECT_EQ(status.agent_version(), "1.2");
   EXPECT_EQ(status.boot_id(), "b");
   EXPECT_EQ(status.kernel(), "6.1");
+}
+
+TEST_F(NodeInventoryPlanTest, FactsThatADriveDoesNotTellAreAbsent) {
+  inventory_.add_drives()->set_id("sata");
+  inventory_.mutable_drives(0)->add_paths()->add_pci("0000:80:02.0");
+  EXPECT_EQ(Condition("Ready"), "True Ready: ");
+  const Json drive = api::ToJson(facts_.object.status().drives(0));
+  for (const char* absent : {"nvme", "health", "firmware"})
+    EXPECT_FALSE(drive.contains(absent)) << absent;
+  for (const char* absent : {"linkWidth", "maxLinkWidth", "iommuGroup", "iommuTranslates"})
+    EXPECT_FALSE(drive["paths"][0].contains(absent)) << absent;
+}
+
+TEST_F(NodeInventoryPlanTest, WhatAnNvmeDriveTellsIsInTheStatus) {
+  agent::v1::Drive& from = *inventory_.add_drives();
+  from.set_id("nvme");
+  agent::v1::NvmeFacts& nvme = *from.mutable_nvme();
+  nvme.set_namespace_id(2);
+  nvme.set_sanitize_block(true);
+  nvme.set_format_crypto(true);
+  nvme.set_capacity_bytes(int64_t{1} << 40);
+  agent::v1::LbaFormat& format = *nvme.add_lba_formats();
+  format.set_data_bytes(4096);
+  format.set_relative_performance(2);
+  format.set_in_use(true);
+  from.mutable_health()->set_used_percent(3);
+  from.mutable_health()->set_critical_warnings(0b1001);
+  EXPECT_EQ(Condition("DevicesHealthy"),
+            "False DevicesUnhealthy: drive nvme warns: SpareLow, ReadOnly");
+  const Json drive = api::ToJson(facts_.object.status().drives(0));
+  EXPECT_EQ(drive["nvme"]["namespaceId"], 2);
+  EXPECT_EQ(drive["nvme"]["erase"], Json({"SanitizeBlock", "FormatCrypto"}));
+  EXPECT_EQ(drive["nvme"]["capacity"], "1Ti");
+  EXPECT_EQ(drive["nvme"]["unallocated"], "0");
+  EXPECT_EQ(drive["nvme"]["lbaFormats"][0]["dataBytes"], 4096);
+  EXPECT_EQ(drive["nvme"]["lbaFormats"][0]["performance"], "Good");
+  EXPECT_EQ(drive["health"]["usedPercent"], 3);
+  EXPECT_EQ(drive["health"]["mediaErrors"], 0);
 }
 
 TEST_F(NodeInventoryPlanTest, AHeartbeatIsNotAWrite) {

@@ -38,6 +38,8 @@ absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDONLY));
   ASHLAR_ASSIGN_OR_RETURN(const Probe probe, ProbeOf(fd, path, BLKID_SUBLKS_LABEL));
   blkid_probe_enable_partitions(probe.get(), 1);
+  // A GPT whose protective MBR, or whose first header, is lost is one all the same.
+  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_FORCE_GPT);
   const int rc = blkid_do_safeprobe(probe.get());
   Signature signature;
   if (rc == 1) return signature;

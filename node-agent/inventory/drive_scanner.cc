@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "node-agent/inventory/drive_paths.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -35,10 +36,6 @@ std::string TransportOf(const std::string& name, const std::string& device_path)
   if (absl::StartsWith(name, "vd") || absl::StrContains(device_path, "/virtio")) return "virtio";
   if (absl::StrContains(device_path, "/ata")) return "sata";
   return "sas";
-}
-
-bool IsPciAddress(absl::string_view part) {
-  return part.size() == 12 && part[4] == ':' && part[7] == ':' && part[10] == '.';
 }
 
 int64_t ToInt(absl::string_view text, int64_t otherwise) {
@@ -130,14 +127,12 @@ Drive DriveScanner::Read(const std::string& name) const {
   for (const char* attribute : {"device/serial", "serial"})
     if (drive.serial.empty()) drive.serial = UsableIdentifier(ReadAttribute(name, attribute));
   if (drive.serial.empty()) drive.serial = SerialOfPage80(ReadAttribute(name, "device/vpd_pg80"));
-  std::string path = "";
-  for (const absl::string_view part : absl::StrSplit(real, '/', absl::SkipEmpty())) {
-    absl::StrAppend(&path, "/", part);
-    if (!IsPciAddress(part)) continue;
-    drive.pci_address = std::string(part);
-    const absl::StatusOr<std::string> numa = sys::ReadFile(absl::StrCat(path, "/numa_node"));
-    if (numa.ok())
-      drive.numa_node = static_cast<int32_t>(ToInt(absl::StripAsciiWhitespace(*numa), -1));
+  for (const char* attribute : {"device/firmware_rev", "device/rev"})
+    if (drive.firmware.empty()) drive.firmware = ReadAttribute(name, attribute);
+  drive.paths = ReadDrivePaths(options_.sys_root, name);
+  if (!drive.paths.empty()) {
+    drive.pci_address = drive.paths[0].pci_address();
+    drive.numa_node = drive.paths[0].numa_node;
   }
   drive.id = !drive.wwid.empty() ? drive.wwid : !drive.serial.empty() ? drive.serial : drive.device;
   return drive;

@@ -4,37 +4,15 @@
 // Thread-safe.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "lib/system/block_probe.h"
 #include "lib/system/loop_devices.h"
 #include "lib/system/mount_table.h"
+#include "node-agent/inventory/drive.h"
 
 namespace ashlar::node_agent {
-
-struct Drive {
-  std::string id;      // wwid, else serial, else the device path; unique on this machine
-  std::string device;  // /dev/nvme0n1
-  std::string serial;
-  std::string wwid;  // empty if the drive tells none, or zeros
-  std::string model;
-  std::string transport;  // nvme, sata, sas, usb, virtio, loop
-  int64_t size_bytes = 0;
-  int32_t logical_block_bytes = 0;
-  int32_t physical_block_bytes = 0;
-  bool rotational = false;
-  int32_t numa_node = -1;
-  std::string pci_address;
-  std::string busy_reason;  // why it is not proven free; empty: it is free
-  sys::Signature signature;
-  bool operator==(const Drive& other) const {
-    return id == other.id && device == other.device && size_bytes == other.size_bytes &&
-           busy_reason == other.busy_reason && model == other.model;
-  }
-};
 
 // Labels of loop devices that are volumes begin with this: they are never drives.
 constexpr char kLoopLabelPrefix[] = "ashlar:";

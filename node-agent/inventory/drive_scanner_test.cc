@@ -33,8 +33,10 @@ class DriveScannerTest : public testing::Test {
     const std::string device = "/sys/devices/pci0000:40/0000:41:00.0/nvme/nvme0/" + name;
     Write(device + "/size", "2097152\n");
     Write(device + "/wwid", wwid + "\n");
+    Write(device + "/device/cntlid", "0\n");
     Write(device + "/device/serial", serial + "  \n");
     Write(device + "/device/model", "FAST 1\n");
+    Write(device + "/device/firmware_rev", "F2\n");
     Write(device + "/queue/logical_block_size", "4096\n");
     Write(device + "/queue/rotational", "0\n");
     Write("/sys/devices/pci0000:40/0000:41:00.0/numa_node", "1\n");
@@ -60,6 +62,7 @@ TEST_F(DriveScannerTest, ReadsWhatIsEngravedAndWhereItIs) {
   EXPECT_EQ(drives[0].id, "eui.0025385b71b00d2a");
   EXPECT_EQ(drives[0].serial, "S1");
   EXPECT_EQ(drives[0].model, "FAST 1");
+  EXPECT_EQ(drives[0].firmware, "F2");
   EXPECT_EQ(drives[0].transport, "nvme");
   EXPECT_EQ(drives[0].size_bytes, int64_t{1} << 30);
   EXPECT_EQ(drives[0].logical_block_bytes, 4096);

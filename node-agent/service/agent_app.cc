@@ -14,6 +14,7 @@
 #include "lib/metrics/ops_server.h"
 #include "lib/rpc/server.h"
 #include "lib/system/files.h"
+#include "node-agent/inventory/drive_watch.h"
 #include "node-agent/service/convert.h"
 #include "node-agent/service/node_agent_service.h"
 #include "node-agent/service/node_mount_service.h"
@@ -61,7 +62,11 @@ class App final : public AgentApp {
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_}, PathPolicy(options_.publish_roots),
                  boot_id),
-        feed_(scanner_, pools_, volumes_, clock_),
+        nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
+        feed_(scanner_, nvme_, pools_, volumes_, clock_),
+        watch_(
+            mounts_, clock_, [this] { return pools_.NamedPaths(); },
+            [this](bool health) { feed_.LookSoon(health); }),
         metrics_(registry_, clock_),
         runner_({}, clock_, registry_),
         agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
@@ -81,7 +86,7 @@ class App final : public AgentApp {
     SetDoing("bringing records, pools, loop devices and mounts together");
     ASHLAR_RETURN_IF_ERROR(volumes_.Recover(context));
     SetDoing("looking at the drives");
-    feed_.Start();
+    StartFeed();
     SetDoing("opening its services");
     ASHLAR_RETURN_IF_ERROR(Serve());
     SetDoing("");
@@ -103,6 +108,7 @@ class App final : public AgentApp {
     agent_server_.reset();
     mount_server_.reset();
     ops_.reset();
+    watch_.Stop();
     feed_.Stop();
     sys::RemoveSpareLoopDevices(0);
   }
@@ -111,6 +117,14 @@ class App final : public AgentApp {
   int ops_port() const override { return ops_ == nullptr ? 0 : ops_->port(); }
 
  private:
+  void StartFeed() {
+    const absl::Status hears = watch_.Start();
+    if (!hears.ok())
+      LogWarning("the agent cannot hear of changes of drives and looks often instead",
+                 {{"every", absl::FormatDuration(kFastLooks)}, {"error", hears.ToString()}});
+    feed_.Start(hears.ok() ? kSlowLooks : kFastLooks);
+  }
+
   absl::Status Serve() {
     const std::string& socket = options_.mount_socket;
     ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(socket.substr(0, socket.rfind('/'))));
@@ -161,7 +175,10 @@ class App final : public AgentApp {
   PoolSet pools_;
   FileJournal journal_;
   VolumeManager volumes_;
+  sys::KernelNvmeAdmin nvme_admin_;
+  NvmeReader nvme_;
   InventoryFeed feed_;
+  DriveWatch watch_;
   OperationMetrics metrics_;
   rpc::CallRunner runner_;
   NodeAgentService agent_service_;
@@ -204,8 +221,10 @@ absl::StatusOr<std::unique_ptr<AgentApp>> AgentApp::Start(const CallContext& con
 absl::StatusOr<std::string> DrivesAsJson(const DriveScannerOptions& options) {
   sys::KernelMountTable mounts;
   sys::KernelLoopDevices loops;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> drives,
-                          DriveScanner(mounts, loops, options).Scan({}));
+  ASHLAR_ASSIGN_OR_RETURN(std::vector<Drive> drives, DriveScanner(mounts, loops, options).Scan({}));
+  sys::KernelNvmeAdmin admin;
+  RealClock clock;
+  NvmeReader(admin, clock, options.sys_root).Fill(drives);
   ASHLAR_ASSIGN_OR_RETURN(const std::string boot_id, ReadBootId());
   agent::v1::Inventory inventory;
   inventory.set_agent_version(kVersion);

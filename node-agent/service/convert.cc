@@ -6,6 +6,53 @@
 namespace ashlar::node_agent {
 
 namespace pb = agent::v1;
+namespace {
+
+void Fill(const DrivePath& path, pb::DrivePath& out) {
+  out.set_controller(path.controller);
+  out.set_pcie_root(path.pcie_root);
+  out.mutable_pci()->Assign(path.pci.begin(), path.pci.end());
+  out.set_numa_node(path.numa_node);
+  out.set_link_speed(path.link_speed);
+  out.set_max_link_speed(path.max_link_speed);
+  out.set_link_width(path.link_width);
+  out.set_max_link_width(path.max_link_width);
+  out.set_iommu_group(path.iommu_group);
+  out.set_iommu_translates(path.iommu_translates);
+}
+
+void Fill(const NvmeFacts& facts, pb::NvmeFacts& out) {
+  out.set_namespace_id(facts.nsid);
+  out.set_eui64(facts.eui64);
+  out.set_nguid(facts.nguid);
+  out.set_uuid(facts.uuid);
+  for (const sys::LbaFormat& format : facts.lba_formats) {
+    pb::LbaFormat& to = *out.add_lba_formats();
+    to.set_index(format.index);
+    to.set_data_bytes(format.data_bytes);
+    to.set_metadata_bytes(format.metadata_bytes);
+    to.set_relative_performance(format.relative_performance);
+    to.set_in_use(format.in_use);
+  }
+  out.set_namespace_management(facts.namespace_management);
+  out.set_sanitize_crypto(facts.sanitize_crypto_erase);
+  out.set_sanitize_block(facts.sanitize_block_erase);
+  out.set_sanitize_overwrite(facts.sanitize_overwrite);
+  out.set_format_crypto(facts.format_crypto_erase);
+  out.set_capacity_bytes(facts.capacity_bytes);
+  out.set_unallocated_bytes(facts.unallocated_bytes);
+}
+
+void Fill(const sys::NvmeHealth& health, pb::DriveHealth& out) {
+  out.set_critical_warnings(health.critical_warnings);
+  out.set_temperature_celsius(health.temperature_celsius);
+  out.set_used_percent(health.used_percent);
+  out.set_spare_percent(health.available_spare_percent);
+  out.set_spare_threshold_percent(health.spare_threshold_percent);
+  out.set_media_errors(health.media_errors);
+}
+
+}  // namespace
 
 absl::StatusOr<VolumeMode> ModeFromProto(pb::VolumeMode mode) {
   if (mode == pb::VOLUME_MODE_FILESYSTEM) return VolumeMode::kFilesystem;
@@ -91,6 +138,10 @@ pb::Drive ToProto(const DriveReport& report) {
   out.set_rotational(drive.rotational);
   out.set_numa_node(drive.numa_node);
   out.set_pci_address(drive.pci_address);
+  out.set_firmware(drive.firmware);
+  for (const DrivePath& path : drive.paths) Fill(path, *out.add_paths());
+  if (drive.nvme) Fill(*drive.nvme, *out.mutable_nvme());
+  if (drive.health) Fill(*drive.health, *out.mutable_health());
   out.set_pool(report.pool);
   if (report.pool.empty()) out.set_busy_reason(drive.busy_reason);
   return out;

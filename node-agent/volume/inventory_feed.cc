@@ -10,9 +10,28 @@ namespace ashlar::node_agent {
 namespace {
 
 constexpr absl::Duration kSettleTime = absl::Milliseconds(50);
+// A drive comes with a dozen events, and a look at many drives costs milliseconds.
+constexpr absl::Duration kDriveSettleTime = absl::Milliseconds(300);
+constexpr absl::Duration kLookGap = absl::Seconds(1);
+constexpr absl::Duration kPoolPeriod = absl::Seconds(5);
+constexpr int kTemperatureNews = 10;
 
 bool FarApart(int64_t a, int64_t b, int64_t capacity) {
   return std::llabs(a - b) > std::max(16 * kMiB, capacity / 100);
+}
+
+bool HealthIsNews(const std::optional<sys::NvmeHealth>& a,
+                  const std::optional<sys::NvmeHealth>& b) {
+  if (!a || !b) return a.has_value() != b.has_value();
+  sys::NvmeHealth like_a = *b;
+  like_a.temperature_celsius = a->temperature_celsius;
+  return like_a != *a ||
+         std::abs(a->temperature_celsius - b->temperature_celsius) >= kTemperatureNews;
+}
+
+bool DriveIsNews(const DriveReport& a, const DriveReport& b) {
+  const DriveFacts &before = a.drive, &after = b.drive;
+  return before != after || a.pool != b.pool || HealthIsNews(a.drive.health, b.drive.health);
 }
 
 bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
@@ -40,15 +59,13 @@ bool AnyNews(const std::vector<Item>& a, const std::vector<Item>& b, Differs dif
 }  // namespace
 
 bool IsNews(const InventorySnapshot& before, const InventorySnapshot& after) {
-  return AnyNews(before.drives, after.drives,
-                 [](const DriveReport& a, const DriveReport& b) {
-                   return !(a.drive == b.drive) || a.pool != b.pool;
-                 }) ||
+  return AnyNews(before.drives, after.drives, DriveIsNews) ||
          AnyNews(before.pools, after.pools, PoolIsNews) ||
          AnyNews(before.volumes, after.volumes, VolumeIsNews);
 }
 
-void InventoryFeed::Start() {
+void InventoryFeed::Start(absl::Duration looks) {
+  looks_ = looks;
   LookAtDrives(CallContext{});
   Publish();
   thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
@@ -66,16 +83,24 @@ void InventoryFeed::Poke() {
   changed_.NotifyAll();
 }
 
+void InventoryFeed::LookSoon(bool health) {
+  MutexLock lock(mu_);
+  const absl::Time soon = std::max(clock_.Now() + kDriveSettleTime, looked_ + kLookGap);
+  look_due_ = std::min(look_due_, soon);
+  health_is_old_ = health_is_old_ || health;
+  changed_.NotifyAll();
+}
+
 void InventoryFeed::Run(const std::stop_token& stop) {
   const std::stop_callback wake(stop, [this] { Poke(); });
   CallContext context;
   context.stop = stop;
-  absl::Time next_look = clock_.Now() + period_;
+  absl::Time next_publish = clock_.Now() + kPoolPeriod;
   while (!stop.stop_requested()) {
     {
       MutexLock lock(mu_);
-      while (pokes_ == answered_pokes_ && clock_.Now() < next_look)
-        clock_.WaitUntil(changed_, mu_, next_look);
+      while (pokes_ == answered_pokes_ && clock_.Now() < std::min(next_publish, look_due_))
+        clock_.WaitUntil(changed_, mu_, std::min(next_publish, look_due_));
     }
     // Changes come in crowds: one look serves all that came meanwhile, and it does not take time
     // from the call that has just made one.
@@ -86,29 +111,44 @@ void InventoryFeed::Run(const std::stop_token& stop) {
       MutexLock lock(mu_);
       pokes = pokes_;
     }
-    if (clock_.Now() >= next_look) {
-      LookAtDrives(context.Until(clock_.Now() + absl::Minutes(10)));
-      next_look = clock_.Now() + period_;
-    }
+    LookIfDue(context);
     Publish();
+    next_publish = clock_.Now() + kPoolPeriod;
     MutexLock lock(mu_);
     answered_pokes_ = pokes;
     changed_.NotifyAll();
   }
 }
 
+void InventoryFeed::LookIfDue(const CallContext& context) {
+  {
+    MutexLock lock(mu_);
+    if (clock_.Now() < look_due_) return;
+  }
+  LookAtDrives(context.Until(clock_.Now() + absl::Minutes(10)));
+}
+
 void InventoryFeed::LookAtDrives(const CallContext& context) {
+  {
+    // What happens from now on may be overlooked by this look.
+    MutexLock lock(mu_);
+    looked_ = clock_.Now();
+    look_due_ = looked_ + looks_;
+    if (health_is_old_) nvme_.ForgetHealth();
+    health_is_old_ = false;
+  }
   if (pools_.RetryNotReady(context)) {
     for (const std::string& pool : pools_.ReadyPools())
       if (const absl::Status adopted = volumes_.Adopt(context, pool); !adopted.ok())
         LogError("volumes of a pool were not adopted",
                  {{"pool", pool}, {"error", adopted.ToString()}});
   }
-  const absl::StatusOr<std::vector<Drive>> drives = scanner_.Scan(pools_.NamedPaths());
+  absl::StatusOr<std::vector<Drive>> drives = scanner_.Scan(pools_.NamedPaths());
   if (!drives.ok()) {
     LogError("drives cannot be listed", {{"error", drives.status().ToString()}});
     return;
   }
+  nvme_.Fill(*drives);
   drives_.clear();
   for (const Drive& drive : *drives) drives_.push_back({drive, pools_.PoolOfDrive(drive)});
 }

@@ -1,6 +1,6 @@
 // InventoryFeed: what this node has, with a revision that grows when it changes, for those who
-// wait for changes. Looks at drives every few seconds, and at pools and volumes then and after
-// every change of ours. Thread-safe.
+// wait for changes. Looks at drives when it is told that something happened to one, and in long
+// periods; at pools and volumes every few seconds and after every change of ours. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,7 @@
 
 #include "lib/base/call_context.h"
 #include "lib/base/clock.h"
+#include "node-agent/inventory/nvme_reader.h"
 #include "node-agent/pool/pool_set.h"
 #include "node-agent/volume/volume_manager.h"
 
@@ -27,21 +28,31 @@ struct InventorySnapshot {
 };
 
 // Whether a reader of `before` should be told of `after`. Free bytes of a filesystem that a pool
-// shares change all the time: less than 1 % of the capacity (at least 16 MiB) is no news.
+// shares change all the time: less than 1 % of the capacity (at least 16 MiB) is no news. Nor are
+// less than 10 degrees of a drive's temperature, if the drive itself does not find it critical.
 bool IsNews(const InventorySnapshot& before, const InventorySnapshot& after);
+
+// How often drives are looked at: by those who hear of changes, as no mount by a process with
+// mounts of its own is heard of, and the health only tells when it is asked; by those who don't.
+constexpr absl::Duration kSlowLooks = absl::Minutes(2);
+constexpr absl::Duration kFastLooks = absl::Seconds(5);
 
 class InventoryFeed {
  public:
-  InventoryFeed(DriveScanner& scanner, PoolSet& pools, VolumeManager& volumes, Clock& clock,
-                absl::Duration period = absl::Seconds(5))
-      : scanner_(scanner), pools_(pools), volumes_(volumes), clock_(clock), period_(period) {}
+  InventoryFeed(DriveScanner& scanner, NvmeReader& nvme, PoolSet& pools, VolumeManager& volumes,
+                Clock& clock)
+      : scanner_(scanner), nvme_(nvme), pools_(pools), volumes_(volumes), clock_(clock) {}
   ~InventoryFeed() { Stop(); }
 
-  // Looks once, so that there is a snapshot when it returns, then keeps looking in a thread.
-  void Start();
+  // Looks once, so that there is a snapshot when it returns, then keeps looking in a thread; at
+  // drives every `looks`.
+  void Start(absl::Duration looks);
   void Stop();
   // Something of ours changed: look at pools and volumes soon.
   void Poke();
+  // Something happened to a drive: look at them soon. Many calls in a second are one look.
+  // `health`: what a drive tells of its health is old.
+  void LookSoon(bool health);
 
   std::shared_ptr<const InventorySnapshot> Latest();
   // Waits until the revision differs from `revision` or until `until`, and returns the latest. With
@@ -53,19 +64,25 @@ class InventoryFeed {
 
  private:
   void Run(const std::stop_token& stop);
+  // Looks at the drives if that is due.
+  void LookIfDue(const CallContext& context);
   void LookAtDrives(const CallContext& context);
   void Publish();
 
   DriveScanner& scanner_;
+  NvmeReader& nvme_;  // of the looking thread
   PoolSet& pools_;
   VolumeManager& volumes_;
   Clock& clock_;
-  const absl::Duration period_;
+  absl::Duration looks_;
   std::vector<DriveReport> drives_;  // of the looking thread
   Mutex mu_;
   CondVar changed_;
   uint64_t pokes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t answered_pokes_ ABSL_GUARDED_BY(mu_) = 0;  // which `latest_` shows
+  absl::Time look_due_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+  absl::Time looked_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  bool health_is_old_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<const InventorySnapshot> latest_ ABSL_GUARDED_BY(mu_);
   std::jthread thread_;
 };

@@ -124,5 +124,24 @@ TEST(InventoryFeed, LittleChangesOfASharedFilesystemAreNoNews) {
   EXPECT_TRUE(IsNews(before, after));
 }
 
+TEST(InventoryFeed, ADriveThatGetsWarmerByDegreesIsNoNews) {
+  InventorySnapshot before;
+  before.drives.resize(1);
+  before.drives[0].drive.health = sys::NvmeHealth{0, 40, 100, 10, 3, 0};
+  const auto news = [&](auto change) {
+    InventorySnapshot after = before;
+    change(after.drives[0].drive);
+    return IsNews(before, after);
+  };
+  EXPECT_FALSE(news([](Drive& drive) { drive.health->temperature_celsius = 49; }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.health->temperature_celsius = 50; }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.health->critical_warnings = sys::kNvmeSpareLow; }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.health->used_percent = 4; }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.health->media_errors = 1; }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.health.reset(); }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.paths.emplace_back(); }));
+  EXPECT_TRUE(news([](Drive& drive) { drive.firmware = "F2"; }));
+}
+
 }  // namespace
 }  // namespace ashlar::node_agent

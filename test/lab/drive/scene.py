@@ -34,6 +34,13 @@ USES = {
     "swap": Use("mkswap -q $d; swapon $d", "is used as swap"),
     "swap-off": Use("mkswap -q $d", "has a signature of swap"),
     "loop": Use("losetup -f $d", r"is the backing of loop\d+"),
+    # Only the second header, at the drive's end, is left of the partition table.
+    "backup-table": Use('echo "label: gpt" | sfdisk -q $d; dd if=/dev/zero of=$d bs=4096 count=8 conv=notrunc status=none', r"has a partition table \(gpt\)"),
+    "device-mapper": Use('modprobe dm-mod; echo "0 2048 linear $d 0" | dmsetup create map$s', r"is held by dm-\d+"),
+    "read-only": Use("blockdev --setro $d", "the drive is read-only"),
+    # The realtime section of a filesystem that lies elsewhere: neither a signature nor an entry in the mount table.
+    "claimed": Use("truncate -s 320M /run/$s.xfs; mkfs.xfs -q -m reflink=0 -r rtdev=$d /run/$s.xfs; mkdir -p /mnt/$s; "
+                   "mount -o loop,rtdev=$d /run/$s.xfs /mnt/$s", "is in use: .*"),
 }
 
 
@@ -135,8 +142,12 @@ class Sata:
 class Namespace:
     """One namespace of an NVMe controller. A detached one (of a subsystem only) is seen when it has been attached."""
 
-    def __init__(self, nsid, mib, sector=512, detached=False, used=""):
+    def __init__(self, nsid, mib, sector=512, detached=False, used="", eui64=0, uuid=""):
         self.nsid, self.mib, self.sector, self.detached, self.used = nsid, mib, sector, detached, used
+        self.eui64, self.uuid = eui64, uuid
+
+    def identifiers(self):
+        return (f",eui64={self.eui64}" if self.eui64 else "") + (f",uuid={self.uuid}" if self.uuid else "")
 
 
 class Nvme:
@@ -167,7 +178,7 @@ class Nvme:
         b.device(device)
         for disk, n in zip(disks, [] if self.simple else self.namespaces):
             b.device(f"nvme-ns,drive={b.disk(disk)},bus={self.name},nsid={n.nsid},logical_block_size={n.sector},"
-                     f"physical_block_size={n.sector}" + (",detached=on" if n.detached else ""))
+                     f"physical_block_size={n.sector}{n.identifiers()}" + (",detached=on" if n.detached else ""))
 
 
 class RootPort:

@@ -6,10 +6,12 @@ SCENE = Scene(
         RootPort(Switch(Nvme("PART", 64, used="partition"), Nvme("TABLE", 64, used="partition-table"),
                         Nvme("EXT4", 64, used="ext4"), Nvme("MOUNT", 64, used="mounted"), Nvme("FREE0", 512))),
         RootPort(Sata("SWAP", 64, used="swap")),
+        RootPort(Switch(Nvme("BACKUP", 64, used="backup-table"), Nvme("MAP", 64, used="device-mapper"))),
     ),
     Socket(
         RootPort(Switch(Nvme("MD", 64, used="md"), Nvme("MDOLD", 64, used="md-stopped"), Nvme("LVM", 64, used="lvm"),
                         Nvme("PV", Namespace(1, 64, used="lvm-inactive"), Namespace(2, 64, used="swap-off")), Nvme("FREE1", 512))),
         RootPort(Virtio("LOOP", 64, used="loop")),
+        RootPort(Switch(Nvme("RO", 64, used="read-only"), Nvme("CLAIM", 64, used="claimed"))),
     ),
 )

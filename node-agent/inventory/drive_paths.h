@@ -1,0 +1,17 @@
+// The ways from the processors to a drive, as sysfs shows them (Documentation/ABI: sysfs-bus-pci,
+// sysfs-kernel-iommu_groups). Reads only; thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "node-agent/inventory/drive.h"
+
+namespace ashlar::node_agent {
+
+// Of the block device `name` (nvme0n1), by the controllers' PCI addresses. An NVMe namespace that
+// several controllers may lead to lies below /sys/devices/virtual/nvme-subsystem: its paths are
+// those of the controllers that lead to it now. Empty: nothing is known.
+std::vector<DrivePath> ReadDrivePaths(const std::string& sys_root, const std::string& name);
+
+}  // namespace ashlar::node_agent
