@@ -196,10 +196,10 @@ absl::StatusOr<FilesystemStat> StatFilesystem(const std::string& path) {
   return result;
 }
 
-absl::Status Preallocate(int fd, int64_t size_bytes, absl::string_view path) {
+absl::Status Preallocate(int fd, int64_t from_bytes, int64_t size_bytes, absl::string_view path) {
   int rc;
   do {
-    rc = fallocate(fd, 0, 0, size_bytes);
+    rc = fallocate(fd, 0, from_bytes, size_bytes - from_bytes);
   } while (rc != 0 && errno == EINTR);
   if (rc != 0) return ErrnoStatus(errno, absl::StrCat("fallocate ", size_bytes, " of ", path));
   return absl::OkStatus();

@@ -76,10 +76,11 @@ struct FilesystemStat {
 absl::StatusOr<FilesystemStat> StatFilesystem(const std::string& path);
 
 absl::StatusOr<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode = 0);
-// Gives every byte of [0, size) a block, keeps what is written, and grows the file to `size`. Bytes
-// that were never written read as zero, whatever their blocks held before. ResourceExhausted: the
-// filesystem is full; the file may have grown.
-absl::Status Preallocate(int fd, int64_t size_bytes, absl::string_view path);
+// Gives every byte of [from, size) a block, keeps what is written, and grows the file to `size`.
+// Bytes that were never written read as zero, whatever their blocks held before. XFS wants room for
+// the whole range, also for blocks that are there already: name no more than what is missing.
+// ResourceExhausted: the filesystem is full; the file may have grown.
+absl::Status Preallocate(int fd, int64_t from_bytes, int64_t size_bytes, absl::string_view path);
 absl::Status Truncate(int fd, int64_t size_bytes, absl::string_view path);
 absl::Status SyncFile(int fd, absl::string_view path);
 // A file in memory, all zero, that goes with its last user.

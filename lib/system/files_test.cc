@@ -70,7 +70,7 @@ TEST_F(Files, AbsentThingsAreRemovedAlready) {
 
 TEST_F(Files, PreallocatedBytesAreHeldAndReadAsZero) {
   const auto fd = OpenFile(root_ + "/a", O_RDWR | O_CREAT, 0600);
-  ASSERT_EQ(Preallocate(fd->get(), 1 << 20, "a"), absl::OkStatus());
+  ASSERT_EQ(Preallocate(fd->get(), 0, 1 << 20, "a"), absl::OkStatus());
   EXPECT_GE(StatFile(root_ + "/a")->used_bytes, 1 << 20);
   EXPECT_EQ(*ReadHead(root_ + "/a", 4096), std::string(4096, '\0'));
 }

@@ -1,74 +1,230 @@
 #include "node-agent/testing/backend_contract.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "lib/system/files.h"
 #include "node-agent/volume/superblock.h"
 
 namespace ashlar::node_agent {
+namespace {
 
 using absl::StatusCode;
 
+constexpr int64_t kSmall = 20 * kMiB;
+constexpr char kPattern[] = "a tenant's secret";
+
+// Of a volume's image or device.
+void Write(const StoredVolume& volume, int64_t at, const std::string& bytes) {
+  const auto fd = sys::OpenFile(volume.path, O_RDWR);
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  ASSERT_EQ(pwrite(fd->get(), bytes.data(), bytes.size(), at), static_cast<ssize_t>(bytes.size()));
+  ASSERT_EQ(fsync(fd->get()), 0);
+}
+
+std::string Read(const StoredVolume& volume, int64_t at, size_t bytes) {
+  const auto fd = sys::OpenFile(volume.path, O_RDONLY);
+  std::string read(bytes, '?');
+  if (!fd.ok() || pread(fd->get(), read.data(), bytes, at) != static_cast<ssize_t>(bytes))
+    return "unreadable";
+  return read;
+}
+
+int64_t SizeOf(const StoredVolume& volume) {
+  const auto fd = sys::OpenFile(volume.path, O_RDONLY);
+  return fd.ok() ? lseek(fd->get(), 0, SEEK_END) : -1;
+}
+
+// One pattern in each MiB.
+void Fill(const StoredVolume& volume) {
+  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) Write(volume, at + 512, kPattern);
+}
+
+int64_t CountPatterns(const StoredVolume& volume) {
+  int64_t found = 0;
+  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) {
+    const std::string bytes = Read(volume, at, kMiB);
+    for (size_t hit = bytes.find(kPattern); hit != std::string::npos;
+         hit = bytes.find(kPattern, hit + 1))
+      ++found;
+  }
+  return found;
+}
+
+}  // namespace
+
 void BackendContract::SetUp() {
-  backend_ = GetParam().make();
-  ASSERT_NE(backend_, nullptr);
+  tested_ = GetParam().make();
+  ASSERT_NE(tested_, nullptr);
+  ASSERT_TRUE(backend().List()->empty());
 }
 
 absl::StatusOr<StoredVolume> BackendContract::Create(const std::string& id, int64_t size_bytes,
-                                                     const std::string& fs_type) {
-  const VolumeMode mode = fs_type.empty() ? VolumeMode::kBlock : VolumeMode::kFilesystem;
-  return backend_->Create({}, {id, "p", "uid-1", mode, fs_type}, size_bytes);
+                                                     const std::string& fs_type,
+                                                     const std::string& source, VolumeKind kind) {
+  const BackendTraits traits = backend().Traits();
+  VolumeFacts facts;
+  facts.id = id;
+  facts.pool = "p";
+  facts.pool_uid = "uid-1";
+  facts.fs_type = fs_type.empty() && !traits.block ? traits.fs_types.at(0) : fs_type;
+  facts.mode = facts.fs_type.empty() ? VolumeMode::kBlock : VolumeMode::kFilesystem;
+  facts.source = source;
+  facts.kind = kind;
+  return backend().Create({}, facts, size_bytes);
+}
+
+bool BackendContract::HasSize(const StoredVolume& volume, int64_t size_bytes) {
+  return volume.size_bytes >= size_bytes &&
+         volume.size_bytes - size_bytes < GetParam().granularity_bytes;
 }
 
 TEST_P(BackendContract, AVolumeIsFoundAsItWasMadeUntilItIsRemoved) {
-  const auto made = Create("v", 20 * kMiB, "ext4");
+  const auto made = Create("v", kSmall);
   ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_EQ(made->size_bytes, 20 * kMiB);
-  EXPECT_EQ(sys::StatFile(made->path)->size_bytes, 20 * kMiB);
-  const auto found = backend_->Find("v");
-  ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ(found->facts, made->facts);
-  EXPECT_EQ(found->path, made->path);
-  ASSERT_EQ(backend_->List()->size(), 1u);
-  EXPECT_EQ(backend_->List()->front().facts, made->facts);
+  EXPECT_TRUE(HasSize(*made, kSmall)) << made->size_bytes;
+  for (const bool reopened : {false, true}) {
+    SCOPED_TRACE(reopened);
+    if (reopened) tested_->Reopen();
+    const auto found = backend().Find("v");
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->facts, made->facts);
+    EXPECT_EQ(found->size_bytes, made->size_bytes);
+    EXPECT_EQ(backend().Prepare({}, "v")->path, made->path);
+    ASSERT_EQ(backend().List()->size(), 1u);
+    EXPECT_EQ(backend().List()->front().facts, made->facts);
+    EXPECT_EQ(backend().Usage()->allocated_bytes, made->size_bytes);
+  }
+  EXPECT_TRUE(backend().Remove({}, "v").ok());
+  EXPECT_EQ(backend().Find("v").status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(backend().List()->empty());
+  EXPECT_TRUE(backend().Remove({}, "v").ok()) << "absent is OK";
+  tested_->Reopen();
+  EXPECT_TRUE(backend().List()->empty());
+}
+
+TEST_P(BackendContract, AFilesystemVolumeIsFormattedAndClean) {
+  const std::vector<std::string> types = backend().Traits().fs_types;
+  if (std::count(types.begin(), types.end(), "ext4") == 0)
+    GTEST_SKIP() << "makes its volumes of another filesystem";
+  const auto made = Create("v", kSmall, "ext4");
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(SizeOf(*made), made->size_bytes);
   const auto state = ParseSuperblock("ext4", *sys::ReadHead(made->path, kSuperblockBytes));
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_FALSE(state->needs_check);
-  EXPECT_EQ(state->size_bytes, 20 * kMiB);
-  EXPECT_TRUE(backend_->Remove({}, "v").ok());
-  EXPECT_FALSE(sys::Exists(made->path));
-  EXPECT_EQ(backend_->Find("v").status().code(), StatusCode::kNotFound);
-  EXPECT_TRUE(backend_->List()->empty());
-  EXPECT_TRUE(backend_->Remove({}, "v").ok()) << "absent is OK";
+  EXPECT_EQ(state->size_bytes, made->size_bytes);
+}
+
+TEST_P(BackendContract, WhatTheTraitsLeaveOutIsRefused) {
+  const BackendTraits traits = backend().Traits();
+  if (!traits.block) {
+    VolumeFacts facts{"v", "p", "uid-1", VolumeMode::kBlock, ""};
+    EXPECT_EQ(backend().Create({}, facts, kSmall).status().code(), StatusCode::kUnimplemented);
+  }
+  ASSERT_TRUE(Create("source", kSmall).ok());
+  if (!traits.copy) {
+    EXPECT_EQ(Create("v", kSmall, "", "source").status().code(), StatusCode::kUnimplemented);
+  }
+  if (!traits.grow) {
+    EXPECT_EQ(backend().Grow({}, "source", 4 * kSmall).status().code(), StatusCode::kUnimplemented);
+  }
+  EXPECT_EQ(backend().List()->size(), 1u);
 }
 
 TEST_P(BackendContract, AVolumeThatExistsIsNotMadeAgain) {
-  ASSERT_TRUE(Create("v", kMiB).ok());
-  EXPECT_EQ(Create("v", 2 * kMiB).status().code(), StatusCode::kAlreadyExists);
-  EXPECT_EQ(backend_->Find("v")->size_bytes, kMiB);
+  const auto made = Create("v", kSmall);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(Create("v", 2 * kSmall).status().code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(backend().Find("v")->size_bytes, made->size_bytes);
 }
 
-TEST_P(BackendContract, WhatIsAllocatableCanBeAllocatedAndNoMoreAndNothingIsLeftOfARefusal) {
-  const int64_t all = backend_->Usage()->allocatable_bytes;
-  ASSERT_EQ(Create("v", all + kMiB).status().code(), StatusCode::kResourceExhausted);
-  EXPECT_TRUE(backend_->List()->empty());
-  EXPECT_EQ(backend_->Usage()->allocatable_bytes, all);
-  ASSERT_TRUE(Create("v", all).ok());
-  EXPECT_EQ(backend_->Usage()->allocated_bytes, all);
-  ASSERT_TRUE(backend_->Remove({}, "v").ok());
-  EXPECT_EQ(backend_->Usage()->allocated_bytes, 0);
-}
-
-TEST_P(BackendContract, AVolumeGrowsAndNeverShrinks) {
-  ASSERT_TRUE(Create("v", 10 * kMiB).ok());
-  EXPECT_EQ(backend_->Grow({}, "v", 20 * kMiB)->size_bytes, 20 * kMiB);
-  EXPECT_EQ(backend_->Grow({}, "v", 5 * kMiB)->size_bytes, 20 * kMiB);
-  EXPECT_EQ(sys::StatFile(backend_->Find("v")->path)->size_bytes, 20 * kMiB);
-  const int64_t left = backend_->Usage()->allocatable_bytes;
-  EXPECT_EQ(backend_->Grow({}, "v", 21 * kMiB + left).status().code(),
+TEST_P(BackendContract, TheLargestVolumeCanBeHadAndNoMoreAndNothingIsLeftOfARefusal) {
+  const PoolUsage before = *backend().Usage();
+  ASSERT_GE(before.largest_bytes, kSmall);
+  ASSERT_LE(before.largest_bytes, before.allocatable_bytes);
+  ASSERT_LE(before.allocatable_bytes, before.capacity_bytes);
+  ASSERT_EQ(Create("v", before.largest_bytes + kMiB).status().code(),
             StatusCode::kResourceExhausted);
-  EXPECT_EQ(backend_->Find("v")->size_bytes, 20 * kMiB);
-  EXPECT_EQ(backend_->Grow({}, "absent", kMiB).status().code(), StatusCode::kNotFound);
-  EXPECT_TRUE(backend_->Prepare({}, "v").ok());
-  EXPECT_EQ(backend_->Prepare({}, "absent").status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(backend().List()->empty());
+  EXPECT_EQ(backend().Usage()->allocatable_bytes, before.allocatable_bytes);
+  ASSERT_TRUE(Create("v", before.largest_bytes).ok());
+  EXPECT_EQ(backend().Usage()->allocated_bytes, before.largest_bytes);
+  ASSERT_TRUE(backend().Remove({}, "v").ok());
+  EXPECT_EQ(backend().Usage()->allocated_bytes, 0);
+  EXPECT_EQ(backend().Usage()->largest_bytes, before.largest_bytes);
+}
+
+TEST_P(BackendContract, AVolumeGrowsKeepsItsBytesAndNeverShrinks) {
+  if (!backend().Traits().grow) GTEST_SKIP() << "volumes of this backend keep their size";
+  const auto made = Create("v", kSmall);
+  ASSERT_TRUE(made.ok()) << made.status();
+  if (backend().Traits().block) Write(*made, kMiB, kPattern);
+  EXPECT_TRUE(HasSize(*backend().Grow({}, "v", 2 * kSmall), 2 * kSmall));
+  const int64_t grown = backend().Grow({}, "v", 5 * kMiB)->size_bytes;
+  EXPECT_GE(grown, 2 * kSmall);
+  EXPECT_EQ(backend().Find("v")->size_bytes, grown);
+  if (backend().Traits().block) {
+    EXPECT_EQ(SizeOf(*backend().Prepare({}, "v")), grown);
+    EXPECT_EQ(CountPatterns(*backend().Find("v")), 1);
+  }
+  const int64_t left = backend().Usage()->allocatable_bytes;
+  EXPECT_EQ(backend().Grow({}, "v", grown + left + kMiB).status().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(backend().Find("v")->size_bytes, grown);
+  EXPECT_EQ(backend().Grow({}, "absent", kSmall).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(backend().Prepare({}, "absent").status().code(), StatusCode::kNotFound);
+}
+
+TEST_P(BackendContract, TheNextTenantSeesNothingOfTheLast) {
+  if (!backend().Traits().block) GTEST_SKIP() << "bytes can only be reached through a filesystem";
+  const int64_t all = backend().Usage()->largest_bytes;
+  const auto first = Create("first", all);
+  ASSERT_TRUE(first.ok()) << first.status();
+  Fill(*first);
+  ASSERT_EQ(CountPatterns(*first), first->size_bytes / kMiB);
+  ASSERT_TRUE(backend().Remove({}, "first").ok());
+  const auto next = Create("next", all);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_EQ(CountPatterns(*next), 0);
+  ASSERT_TRUE(backend().Remove({}, "next").ok());
+  if (!backend().Traits().grow) return;
+  ASSERT_TRUE(Create("growing", kSmall).ok());
+  const auto grown = backend().Grow({}, "growing", all);
+  ASSERT_TRUE(grown.ok()) << grown.status();
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "growing")), 0);
+}
+
+TEST_P(BackendContract, ACopyHasTheBytesOfItsMomentAndOutlivesItsSource) {
+  if (!backend().Traits().copy || !backend().Traits().block)
+    GTEST_SKIP() << "this backend makes no copies of block volumes";
+  const auto source = Create("source", kSmall);
+  ASSERT_TRUE(source.ok()) << source.status();
+  Write(*source, kMiB, kPattern);
+  const auto snapshot = Create("snapshot", source->size_bytes, "", "source", VolumeKind::kSnapshot);
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  Write(*source, 3 * kMiB, kPattern);
+  const auto clone = Create("clone", 2 * kSmall, "", "source");
+  ASSERT_TRUE(clone.ok()) << clone.status();
+  const auto restored = Create("restored", source->size_bytes, "", "snapshot");
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  ASSERT_TRUE(backend().Remove({}, "source").ok());
+  tested_->Reopen();
+  EXPECT_EQ(backend().Find("snapshot")->facts.kind, VolumeKind::kSnapshot);
+  EXPECT_EQ(backend().Find("snapshot")->facts.source, "source");
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "snapshot")), 1);
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "restored")), 1);
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "clone")), 2);
+  EXPECT_TRUE(HasSize(*backend().Find("clone"), 2 * kSmall));
+  Write(*backend().Prepare({}, "restored"), 5 * kMiB, kPattern);
+  ASSERT_TRUE(backend().Remove({}, "snapshot").ok());
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "restored")), 2);
+  EXPECT_EQ(CountPatterns(*backend().Prepare({}, "clone")), 2);
+  EXPECT_EQ(Create("none", kSmall, "", "absent").status().code(), StatusCode::kNotFound);
+  for (const char* id : {"clone", "restored"}) ASSERT_TRUE(backend().Remove({}, id).ok());
+  EXPECT_EQ(backend().Usage()->allocated_bytes, 0);
 }
 
 }  // namespace ashlar::node_agent

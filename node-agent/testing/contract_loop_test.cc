@@ -28,10 +28,24 @@ class RealKernel final : public KernelUnderTest {
   sys::KernelMountTable mounts_;
 };
 
-struct RealBackend {
-  LoopLab lab;
-  sys::PosixCommandRunner commands;
-  FileBackend backend{commands, {lab.MakeFilesystem("xfs", 400 * kMiB)}};
+class FileBackendUnderTest final : public BackendUnderTest {
+ public:
+  explicit FileBackendUnderTest(bool sparse) : sparse_(sparse) { Reopen(); }
+  StorageBackend& backend() override { return *backend_; }
+  void Reopen() override {
+    FileBackendOptions options;
+    options.root = root_;
+    options.sparse = sparse_;
+    backend_ = std::make_unique<FileBackend>(commands_, options);
+    EXPECT_EQ(backend_->RemoveLeftovers(), absl::OkStatus());
+  }
+
+ private:
+  LoopLab lab_;
+  const std::string root_ = lab_.MakeFilesystem("xfs", 400 * kMiB);
+  const bool sparse_;
+  sys::PosixCommandRunner commands_;
+  std::unique_ptr<FileBackend> backend_;
 };
 
 class LabEnvironment final : public testing::Environment {
@@ -44,13 +58,15 @@ INSTANTIATE_TEST_SUITE_P(Real, KernelContract,
                          testing::Values(KernelParam{
                              "Real", [] { return std::make_unique<RealKernel>(); }}));
 
+template <bool sparse>
+std::unique_ptr<BackendUnderTest> MakeFile() {
+  return std::make_unique<FileBackendUnderTest>(sparse);
+}
+
 INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
-                         testing::Values(BackendParam{
-                             "Real", [] {
-                               auto owned = std::make_shared<RealBackend>();
-                               EXPECT_TRUE(owned->backend.RemoveLeftovers().ok());
-                               return std::shared_ptr<StorageBackend>(owned, &owned->backend);
-                             }}));
+                         testing::Values(BackendParam{"FileFull", MakeFile<false>},
+                                         BackendParam{"FileSparse", MakeFile<true>}),
+                         [](const auto& param) { return param.param.name; });
 
 }  // namespace
 }  // namespace ashlar::node_agent

@@ -50,6 +50,7 @@ absl::StatusOr<PoolUsage> FakeBackend::Usage() {
 absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const VolumeFacts& facts,
                                                  int64_t size_bytes) {
   ASHLAR_RETURN_IF_ERROR(failures_.Take("Create"));
+  if (!facts.source.empty()) return absl::UnimplementedError("copies of volumes are not made");
   MutexLock lock(mu_);
   if (volumes_.count(facts.id) > 0)
     return absl::AlreadyExistsError(absl::StrCat("volume ", facts.id, " exists"));

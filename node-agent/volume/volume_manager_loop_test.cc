@@ -101,7 +101,7 @@ TEST_F(VolumeManagerLoopTest, DiscardsReachTheFileOnlyWhereTheyAreWanted) {
   const std::string file = pool_ + "/image";
   const sys::UniqueFd image = *sys::OpenFile(file, O_RDWR | O_CREAT, 0600);
   for (const bool wanted : {false, true, false, true}) {
-    ASSERT_DONE(sys::Preallocate(image.get(), 16 * kMiB, file));
+    ASSERT_DONE(sys::Preallocate(image.get(), 0, 16 * kMiB, file));
     const auto held =
         agent_->loops.Attach({}, file, {.label = "", .auto_clear = true, .discard = wanted});
     ASSERT_DONE(held.status());

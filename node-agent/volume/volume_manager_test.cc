@@ -38,16 +38,19 @@ INSTANTIATE_TEST_SUITE_P(Fake, KernelContract,
                          testing::Values(KernelParam{
                              "Fake", [] { return std::make_unique<FakeKernelUnderTest>(); }}));
 
+class FakeBackendUnderTest final : public BackendUnderTest {
+ public:
+  StorageBackend& backend() override { return backend_; }
+  void Reopen() override {}  // what it holds in memory is its medium
+
+ private:
+  TemporaryDirectory temporary_;
+  FakeBackend backend_{temporary_.path(), 500 * kMiB};
+};
+
 INSTANTIATE_TEST_SUITE_P(Fake, BackendContract,
                          testing::Values(BackendParam{
-                             "Fake", [] {
-                               struct Owned {
-                                 TemporaryDirectory temporary;
-                                 FakeBackend backend{temporary.path(), 500 * kMiB};
-                               };
-                               auto owned = std::make_shared<Owned>();
-                               return std::shared_ptr<StorageBackend>(owned, &owned->backend);
-                             }}));
+                             "Fake", [] { return std::make_unique<FakeBackendUnderTest>(); }}));
 
 class VolumeManagerTest : public testing::Test {
  protected:

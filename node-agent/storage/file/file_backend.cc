@@ -31,6 +31,15 @@ int64_t MetadataBytes(int64_t filesystem_bytes) { return 8 * kMiB + filesystem_b
 constexpr int64_t kDescriptionBytes = 64 << 10;
 constexpr int64_t kInodeBytes = 512;
 
+// A MiB at a time where the whole would need more room than there is: see sys::Preallocate.
+absl::Status FillHoles(int fd, int64_t size_bytes, const std::string& path) {
+  const absl::Status all = sys::Preallocate(fd, 0, size_bytes, path);
+  if (!absl::IsResourceExhausted(all)) return all;
+  for (int64_t at = 0; at < size_bytes; at += kMiB)
+    ASHLAR_RETURN_IF_ERROR(sys::Preallocate(fd, at, std::min(size_bytes, at + kMiB), path));
+  return absl::OkStatus();
+}
+
 int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 }  // namespace
@@ -102,7 +111,7 @@ absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more
   MutexLock lock(space_mu_);
   ASHLAR_RETURN_IF_ERROR(CheckRoom(more_bytes));
   if (options_.sparse) return sys::Truncate(fd, size_bytes, path);
-  const absl::Status allocated = sys::Preallocate(fd, size_bytes, path);
+  const absl::Status allocated = sys::Preallocate(fd, size_bytes - more_bytes, size_bytes, path);
   if (!allocated.ok())
     // What could be taken before the filesystem was full is given back at once, inside the lock.
     (void)sys::Truncate(fd, size_bytes - more_bytes, path);
@@ -111,6 +120,7 @@ absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more
 
 absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
                                                  const VolumeFacts& facts, int64_t size_bytes) {
+  if (!facts.source.empty()) return absl::UnimplementedError("copies of volumes are not made");
   const std::string image = ImagePath(facts.id);
   if (sys::Exists(image)) return absl::AlreadyExistsError(absl::StrCat(image, " exists"));
   const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(facts.id), kPartial);
@@ -192,7 +202,7 @@ absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std:
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
   if (stat.used_bytes < stat.size_bytes) {
     MutexLock lock(space_mu_);
-    if (!options_.sparse) ASHLAR_RETURN_IF_ERROR(sys::Preallocate(fd.get(), stat.size_bytes, path));
+    if (!options_.sparse) ASHLAR_RETURN_IF_ERROR(FillHoles(fd.get(), stat.size_bytes, path));
   }
   return Describe(path);
 }
