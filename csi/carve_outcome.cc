@@ -10,6 +10,12 @@ namespace {
 
 using Kind = CarveOutcome::Kind;
 
+CarveOutcome Pending(const std::string& why) {
+  return {Kind::kPending, absl::DeadlineExceededError(why)};
+}
+
+}  // namespace
+
 const k8s::Condition* FindCondition(const v1alpha1::Volume& volume, absl::string_view type) {
   for (const k8s::Condition& condition : volume.status().conditions()) {
     if (condition.type() == type) return &condition;
@@ -17,30 +23,10 @@ const k8s::Condition* FindCondition(const v1alpha1::Volume& volume, absl::string
   return nullptr;
 }
 
-CarveOutcome Pending(const std::string& why) {
-  return {Kind::kPending, absl::DeadlineExceededError(why)};
-}
-
-}  // namespace
-
 int64_t CarvedBytes(const v1alpha1::Volume& volume) {
   // status.size is written when the volume exists. Carved may be False after that: a volume that
   // could not grow is still there.
   return volume.spec().node_name().empty() ? 0 : volume.status().size();
-}
-
-csi::v1::VolumeCondition ConditionOf(const v1alpha1::Volume& volume) {
-  csi::v1::VolumeCondition condition;
-  const k8s::Condition* healthy = FindCondition(volume, "Healthy");
-  if (healthy == nullptr) {
-    condition.set_message("nothing is known of the volume's health yet");
-    return condition;
-  }
-  condition.set_abnormal(healthy->status() == "False");
-  condition.set_message(healthy->status() == "True"
-                            ? "the volume is healthy"
-                            : absl::StrCat(healthy->reason(), ": ", healthy->message()));
-  return condition;
 }
 
 std::string DescribeConditions(const v1alpha1::Volume& volume) {

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "ashlar/v1alpha1/volume.pb.h"
-#include "csi.pb.h"
 
 namespace ashlar::csi_driver {
 
@@ -26,10 +26,8 @@ CarveOutcome DecideCarve(const v1alpha1::Volume& volume);
 // Bytes that exist, or 0.
 int64_t CarvedBytes(const v1alpha1::Volume& volume);
 
-// What the condition Healthy says, in CSI's words: abnormal with the reason and message, or not.
-// While nobody knows (the node's agent is silent) it is not called abnormal, but the message says
-// so.
-csi::v1::VolumeCondition ConditionOf(const v1alpha1::Volume& volume);
+// The condition of this type, or nullptr.
+const k8s::Condition* FindCondition(const v1alpha1::Volume& volume, absl::string_view type);
 
 // The conditions as one line for people: Carved=False (NoCapacity: ...), Published=True (...).
 std::string DescribeConditions(const v1alpha1::Volume& volume);

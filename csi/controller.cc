@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
+#include "absl/algorithm/container.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "csi/carve_outcome.h"
 #include "csi/names.h"
+#include "csi/publications.h"
+#include "csi/volume_health.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -26,7 +29,13 @@ constexpr char kTokenPrefix[] = "after:";
 constexpr char kFinalizer[] = "ashlar.dev/agent";
 constexpr char kNameAnnotation[] = "ashlar.dev/csi-name";
 
-Volume WantedVolume(const CreateVolumePlan& plan) {
+// Where a volume may lie.
+struct Placement {
+  std::vector<std::string> allowed;    // empty: anywhere
+  std::vector<std::string> preferred;  // best first
+};
+
+Volume WantedVolume(const CreateVolumePlan& plan, const Placement& nodes) {
   Volume volume;
   volume.mutable_metadata()->set_name(plan.volume_id);
   volume.mutable_metadata()->add_finalizers(kFinalizer);
@@ -38,10 +47,10 @@ Volume WantedVolume(const CreateVolumePlan& plan) {
   spec.set_size(plan.size.bytes);
   spec.set_mode(plan.access.block ? "Block" : "Filesystem");
   spec.set_fs_type(plan.fs_type);
-  for (const std::string& node : plan.allowed_nodes) spec.add_allowed_nodes(node);
-  for (const std::string& node : plan.preferred_nodes) spec.add_preferred_nodes(node);
+  for (const std::string& node : nodes.allowed) spec.add_allowed_nodes(node);
+  for (const std::string& node : nodes.preferred) spec.add_preferred_nodes(node);
   // Where there is no choice the controller need not write one down.
-  if (plan.allowed_nodes.size() == 1) spec.set_node_name(plan.allowed_nodes.front());
+  if (nodes.allowed.size() == 1) spec.set_node_name(nodes.allowed.front());
   if (!plan.parameters.claim_name.empty() && !plan.parameters.claim_namespace.empty()) {
     spec.mutable_claim_ref()->set_namespace_(plan.parameters.claim_namespace);
     spec.mutable_claim_ref()->set_name(plan.parameters.claim_name);
@@ -50,7 +59,8 @@ Volume WantedVolume(const CreateVolumePlan& plan) {
 }
 
 // AlreadyExists, naming the first difference, if `volume` is not what the plan asks for.
-absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan) {
+absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan,
+                       const Placement& placement) {
   const auto differs = [&](absl::string_view what, absl::string_view has, absl::string_view wants) {
     return absl::AlreadyExistsError(absl::StrCat("volume ", volume.metadata().name(),
                                                  " exists with ", what, " ", has, ", asked for is ",
@@ -70,12 +80,26 @@ absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan) {
     return differs("size", absl::StrCat(spec.size()),
                    absl::StrCat(plan.size.required_bytes, " to ", plan.size.limit_bytes));
   }
-  const std::vector<std::string>& nodes = plan.allowed_nodes;
+  const std::vector<std::string>& nodes = placement.allowed;
   if (!spec.node_name().empty() && !nodes.empty() &&
       std::find(nodes.begin(), nodes.end(), spec.node_name()) == nodes.end()) {
     return differs("node", spec.node_name(), absl::StrJoin(nodes, ", "));
   }
   return absl::OkStatus();
+}
+
+// The nodes that the plan's topologies mean. ResourceExhausted: they mean none.
+absl::StatusOr<Placement> Place(const CallContext& context, kube::Client& client,
+                                const CreateVolumePlan& plan) {
+  Placement nodes;
+  ASHLAR_ASSIGN_OR_RETURN(nodes.allowed, NodesOf(context, client, plan.requisite));
+  ASHLAR_ASSIGN_OR_RETURN(nodes.preferred, NodesOf(context, client, plan.preferred));
+  if (nodes.allowed.empty() && !plan.requisite.empty()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("accessibility_requirements.requisite: no node has the labels ",
+                     plan.requisite.front().label_selector));
+  }
+  return nodes;
 }
 
 // Whether what was asked for will not come about: the other errors leave it under way.
@@ -89,6 +113,14 @@ void Fill(const Volume& volume, csi::v1::Volume& out) {
   out.set_capacity_bytes(CarvedBytes(volume));
   (*out.mutable_volume_context())["pool"] = volume.spec().pool();
   (*out.add_accessible_topology()->mutable_segments())[kTopologyKey] = volume.spec().node_name();
+}
+
+template <class Status>
+void FillStatus(const Volume& volume, Status& out) {
+  if (const std::string node = PublishedNode(volume); !node.empty()) {
+    out.add_published_node_ids(node);
+  }
+  SetVolumeCondition(ConditionOf(volume), out);
 }
 
 }  // namespace
@@ -120,8 +152,9 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
   ASHLAR_ASSIGN_OR_RETURN(const CreateVolumePlan plan, ReadCreateVolume(request));
   ASHLAR_RETURN_IF_ERROR(CheckPoolExists(context, plan.parameters.pool));
-  ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.FindOrCreate(context, WantedVolume(plan)));
-  ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan));
+  ASHLAR_ASSIGN_OR_RETURN(const Placement nodes, Place(context, client_, plan));
+  ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.FindOrCreate(context, WantedVolume(plan, nodes)));
+  ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan, nodes));
   absl::StatusOr<Volume> carved = volumes_.AwaitCarved(context, volume);
   if (!carved.ok()) {
     // The caller is told that there is no volume, so none may come about later.
@@ -130,7 +163,7 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
     }
     return carved.status();
   }
-  ASHLAR_RETURN_IF_ERROR(CheckSame(*carved, plan));  // now the node is known
+  ASHLAR_RETURN_IF_ERROR(CheckSame(*carved, plan, nodes));  // now the node is known
   csi::v1::CreateVolumeResponse response;
   Fill(*carved, *response.mutable_volume());
   return response;
@@ -139,20 +172,25 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
 absl::StatusOr<csi::v1::DeleteVolumeResponse> Controller::DeleteVolume(
     const CallContext& context, const csi::v1::DeleteVolumeRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
-  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
-  // What can't be the name of an object is no volume of ours, and absent is success.
-  if (VolumeIdFor(request.volume_id()) == request.volume_id()) {
-    ASHLAR_RETURN_IF_ERROR(volumes_.Remove(context, request.volume_id()));
+  csi::v1::DeleteVolumeResponse done;
+  const absl::Status id = CheckVolumeId(request.volume_id());
+  if (absl::IsNotFound(id)) return done;  // absent is success
+  ASHLAR_RETURN_IF_ERROR(id);
+  const absl::StatusOr<Volume> volume = volumes_.Find(context, request.volume_id());
+  if (volume.ok() && IsPublished(*volume)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "volume ", request.volume_id(), " is published on node ", volume->spec().node_name()));
   }
-  return csi::v1::DeleteVolumeResponse();
+  ASHLAR_RETURN_IF_ERROR(volumes_.Remove(context, request.volume_id()));
+  return done;
 }
 
 absl::StatusOr<csi::v1::ValidateVolumeCapabilitiesResponse> Controller::ValidateVolumeCapabilities(
     const CallContext& context, const csi::v1::ValidateVolumeCapabilitiesRequest& request) {
-  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
-  if (request.volume_capabilities().empty()) {
+  if (!request.volume_id().empty() && request.volume_capabilities().empty()) {
     return absl::InvalidArgumentError("volume_capabilities is required");
   }
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
   ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
   csi::v1::ValidateVolumeCapabilitiesResponse response;
   const absl::StatusOr<Access> access = ReadAccess(request.volume_capabilities());
@@ -175,29 +213,44 @@ absl::StatusOr<csi::v1::ValidateVolumeCapabilitiesResponse> Controller::Validate
   return response;
 }
 
-absl::StatusOr<csi::v1::ListVolumesResponse> Controller::ListVolumes(
-    const CallContext&, const csi::v1::ListVolumesRequest& request) {
+absl::StatusOr<std::vector<Volume>> Controller::Page(int32_t max_entries,
+                                                     const std::string& starting_token,
+                                                     absl::FunctionRef<bool(const Volume&)> wanted,
+                                                     std::string& next_token) const {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
-  if (request.max_entries() < 0) {
+  if (max_entries < 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("max_entries is ", request.max_entries(), "; it must not be negative"));
+        absl::StrCat("max_entries is ", max_entries, "; it must not be negative"));
   }
-  absl::string_view after = request.starting_token();
+  absl::string_view after = starting_token;
   if (!after.empty() && !absl::ConsumePrefix(&after, kTokenPrefix)) {
-    return absl::AbortedError(absl::StrCat("starting_token '", request.starting_token(),
+    return absl::AbortedError(absl::StrCat("starting_token '", absl::CHexEscape(starting_token),
                                            "' is not a next_token of this driver; start again"));
   }
-  csi::v1::ListVolumesResponse response;
-  for (const Volume& volume : volumes_.List()) {
-    if (volume.metadata().name() <= after || CarvedBytes(volume) == 0) continue;
-    if (request.max_entries() > 0 && response.entries_size() == request.max_entries()) {
-      const csi::v1::Volume& last = response.entries(response.entries_size() - 1).volume();
-      response.set_next_token(absl::StrCat(kTokenPrefix, last.volume_id()));
+  std::vector<Volume> page;
+  for (Volume& volume : volumes_.List()) {
+    if (volume.metadata().name() <= after || !wanted(volume)) continue;
+    if (max_entries > 0 && page.size() == static_cast<size_t>(max_entries)) {
+      next_token = absl::StrCat(kTokenPrefix, page.back().metadata().name());
       break;
     }
+    page.push_back(std::move(volume));
+  }
+  return page;
+}
+
+absl::StatusOr<csi::v1::ListVolumesResponse> Controller::ListVolumes(
+    const CallContext&, const csi::v1::ListVolumesRequest& request) {
+  csi::v1::ListVolumesResponse response;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Volume> page,
+                          Page(
+                              request.max_entries(), request.starting_token(),
+                              [](const Volume& volume) { return CarvedBytes(volume) > 0; },
+                              *response.mutable_next_token()));
+  for (const Volume& volume : page) {
     csi::v1::ListVolumesResponse::Entry& entry = *response.add_entries();
     Fill(volume, *entry.mutable_volume());
-    *entry.mutable_status()->mutable_volume_condition() = ConditionOf(volume);
+    FillStatus(volume, *entry.mutable_status());
   }
   return response;
 }
@@ -208,21 +261,48 @@ absl::StatusOr<csi::v1::ControllerGetVolumeResponse> Controller::GetVolume(
   ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
   csi::v1::ControllerGetVolumeResponse response;
   Fill(volume, *response.mutable_volume());
-  *response.mutable_status()->mutable_volume_condition() = ConditionOf(volume);
+  FillStatus(volume, *response.mutable_status());
+  return response;
+}
+
+absl::StatusOr<csi::v1::ControllerGetVolumeHealthResponse> Controller::GetVolumeHealth(
+    const CallContext& context, const csi::v1::ControllerGetVolumeHealthRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_ASSIGN_OR_RETURN(const Volume volume, volumes_.Find(context, request.volume_id()));
+  csi::v1::ControllerGetVolumeHealthResponse response;
+  *response.mutable_volume_health() = HealthOf(volume);
+  return response;
+}
+
+absl::StatusOr<csi::v1::ControllerListVolumeHealthResponse> Controller::ListVolumeHealth(
+    const CallContext&, const csi::v1::ControllerListVolumeHealthRequest& request) {
+  csi::v1::ControllerListVolumeHealthResponse response;
+  ASHLAR_ASSIGN_OR_RETURN(
+      const std::vector<Volume> page,
+      Page(
+          request.max_entries(), request.starting_token(),
+          [](const Volume& volume) { return HealthOf(volume).health_statuses_size() > 0; },
+          *response.mutable_next_token()));
+  for (const Volume& volume : page) *response.add_entries() = HealthOf(volume);
   return response;
 }
 
 absl::StatusOr<csi::v1::GetCapacityResponse> Controller::GetCapacity(
-    const CallContext&, const csi::v1::GetCapacityRequest& request) {
+    const CallContext& context, const csi::v1::GetCapacityRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
-  ASHLAR_ASSIGN_OR_RETURN(const Parameters parameters, ReadParameters(request.parameters()));
+  ASHLAR_ASSIGN_OR_RETURN(const Parameters parameters,
+                          ReadParameters(ParameterPlace::kStorageClass, request.parameters()));
   std::string fs_type = parameters.fs_type;
   if (!request.volume_capabilities().empty()) {
     ASHLAR_ASSIGN_OR_RETURN(const Access access, ReadAccess(request.volume_capabilities()));
     if (!access.fs_type.empty()) fs_type = access.fs_type;
   }
-  const std::string node =
-      request.has_accessible_topology() ? NodeOf(request.accessible_topology()) : std::string();
+  std::vector<std::string> nodes;
+  if (request.has_accessible_topology()) {
+    ASHLAR_ASSIGN_OR_RETURN(const TopologyTerm term,
+                            ReadTopology("accessible_topology", request.accessible_topology()));
+    ASHLAR_ASSIGN_OR_RETURN(nodes, NodesOf(context, client_, {term}));
+  }
   int64_t available = 0;
   int64_t largest = 0;
   for (const runtime::ObjectPtr& object : pools_.List()) {
@@ -230,9 +310,11 @@ absl::StatusOr<csi::v1::GetCapacityResponse> Controller::GetCapacity(
     const absl::StatusOr<Pool> pool = api::FromJson<Pool>(*object);
     if (!pool.ok() || pool->metadata().has_deletion_timestamp()) continue;
     for (const PoolNodeStatus& status : pool->status().nodes()) {
-      // A topology that names no node of ours holds no bytes of ours.
       if (!status.ready()) continue;
-      if (request.has_accessible_topology() && status.node() != node) continue;
+      // A topology that means no node of ours holds no bytes of ours.
+      if (request.has_accessible_topology() && !absl::c_linear_search(nodes, status.node())) {
+        continue;
+      }
       available += status.allocatable();
       largest = std::max<int64_t>(largest, status.allocatable());
     }
@@ -302,10 +384,12 @@ absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> Controller::GetCapabi
     const CallContext&, const csi::v1::ControllerGetCapabilitiesRequest&) {
   using Capability = csi::v1::ControllerServiceCapability::RPC;
   csi::v1::ControllerGetCapabilitiesResponse response;
-  for (const auto type :
-       {Capability::CREATE_DELETE_VOLUME, Capability::LIST_VOLUMES, Capability::GET_CAPACITY,
-        Capability::EXPAND_VOLUME, Capability::GET_VOLUME, Capability::VOLUME_CONDITION,
-        Capability::SINGLE_NODE_MULTI_WRITER}) {
+  for (const auto type : {Capability::CREATE_DELETE_VOLUME, Capability::PUBLISH_UNPUBLISH_VOLUME,
+                          Capability::PUBLISH_READONLY, Capability::LIST_VOLUMES,
+                          Capability::LIST_VOLUMES_PUBLISHED_NODES, Capability::GET_CAPACITY,
+                          Capability::EXPAND_VOLUME, Capability::GET_VOLUME,
+                          kControllerVolumeCondition, Capability::GET_VOLUME_HEALTH,
+                          Capability::LIST_VOLUME_HEALTH, Capability::SINGLE_NODE_MULTI_WRITER}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return response;

@@ -1,8 +1,12 @@
-// Controller: the controller service of CSI v1.12 on Volume and Pool objects. It writes what is
+// Controller: the controller service of CSI v1.13 on Volume and Pool objects. It writes what is
 // asked for and waits; the Ashlar controller picks the node and carves. It holds no state of its
 // own, so that any replica can answer, and any call be repeated. Thread-safe.
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "csi.pb.h"
 #include "csi/request_validation.h"
@@ -26,11 +30,17 @@ class Controller {
       const CallContext& context, const csi::v1::DeleteVolumeRequest& request);
   absl::StatusOr<csi::v1::ValidateVolumeCapabilitiesResponse> ValidateVolumeCapabilities(
       const CallContext& context, const csi::v1::ValidateVolumeCapabilitiesRequest& request);
-  // Volumes that exist, by name. A token names the last volume of the page before.
+  // Volumes that exist, by name, with the node where each is published or in use. A token names the
+  // last volume of the page before, so it outlives that volume: no page misses or repeats another.
   absl::StatusOr<csi::v1::ListVolumesResponse> ListVolumes(
       const CallContext& context, const csi::v1::ListVolumesRequest& request);
   absl::StatusOr<csi::v1::ControllerGetVolumeResponse> GetVolume(
       const CallContext& context, const csi::v1::ControllerGetVolumeRequest& request);
+  // What is abnormal of one volume; of all, in pages like those of ListVolumes.
+  absl::StatusOr<csi::v1::ControllerGetVolumeHealthResponse> GetVolumeHealth(
+      const CallContext& context, const csi::v1::ControllerGetVolumeHealthRequest& request);
+  absl::StatusOr<csi::v1::ControllerListVolumeHealthResponse> ListVolumeHealth(
+      const CallContext& context, const csi::v1::ControllerListVolumeHealthRequest& request);
   // The bytes that the named pool, or all pools, can still give on the named node, or on all nodes;
   // 0 for a pool or node that is not there or not ready.
   absl::StatusOr<csi::v1::GetCapacityResponse> GetCapacity(
@@ -47,6 +57,11 @@ class Controller {
   // The pool, or nullptr.
   runtime::ObjectPtr FindPool(const std::string& name) const;
   absl::Status CheckSynced() const;
+  // Up to `max_entries` of the volumes that are wanted, from `starting_token` on. Aborted: a token
+  // of somebody else.
+  absl::StatusOr<std::vector<v1alpha1::Volume>> Page(
+      int32_t max_entries, const std::string& starting_token,
+      absl::FunctionRef<bool(const v1alpha1::Volume&)> wanted, std::string& next_token) const;
   absl::Status CheckPoolExists(const CallContext& context, const std::string& name);
   absl::Status CheckRoomToGrow(const v1alpha1::Volume& volume, int64_t bytes) const;
 

@@ -1,11 +1,14 @@
 #include "csi/controller.h"
 
 #include "csi/names.h"
+#include "csi/publications.h"
 #include "csi/testing/carving_controller.h"
+#include "csi/volume_condition.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/api/kinds.h"
 #include "lib/base/testing/simulated_clock.h"
+#include "lib/kube/core_kinds.h"
 #include "lib/kube/testing/fake_client.h"
 
 namespace ashlar::csi_driver {
@@ -313,11 +316,91 @@ TEST_F(ControllerTest, TheHealthOfAVolumeIsToldOfOneAndOfAll) {
   csi::v1::ControllerGetVolumeRequest request;
   request.set_volume_id("pvc-1");
   const auto one = controller_.GetVolume({}, request);
-  EXPECT_TRUE(one->status().volume_condition().abnormal());
-  EXPECT_EQ(one->status().volume_condition().message(), "VolumeLost: nobody knows it");
+  EXPECT_TRUE(GetVolumeCondition(one->status()).abnormal);
+  EXPECT_EQ(GetVolumeCondition(one->status()).message, "VolumeLost: nobody knows it");
   const auto all = controller_.ListVolumes({}, {});
   ASSERT_EQ(all->entries_size(), 1);
-  EXPECT_TRUE(all->entries(0).status().volume_condition().abnormal()) << "the cache has it too";
+  EXPECT_TRUE(GetVolumeCondition(all->entries(0).status()).abnormal) << "the cache has it too";
+}
+
+TEST_F(ControllerTest, TheNodeWhereAVolumeIsPublishedIsToldOfOneAndOfAll) {
+  ASSERT_TRUE(Create(Request()).ok());
+  Publications publications(volumes_, pool_informer_);
+  const auto nodes = [&] {
+    csi::v1::ControllerGetVolumeRequest request;
+    request.set_volume_id("pvc-1");
+    const auto one = controller_.GetVolume({}, request)->status().published_node_ids();
+    const auto all = *controller_.ListVolumes({}, {});
+    const auto& listed = all.entries(0).status().published_node_ids();
+    EXPECT_EQ(std::vector<std::string>(one.begin(), one.end()),
+              std::vector<std::string>(listed.begin(), listed.end()));
+    return std::vector<std::string>(one.begin(), one.end());
+  };
+  EXPECT_THAT(nodes(), testing::IsEmpty());
+  csi::v1::ControllerPublishVolumeRequest publish;
+  publish.set_volume_id("pvc-1");
+  publish.set_node_id("n1");
+  *publish.mutable_volume_capability() = Request().volume_capabilities(0);
+  ASSERT_TRUE(publications.Publish({}, publish).ok());
+  EXPECT_THAT(nodes(), testing::ElementsAre("n1"));
+  csi::v1::ControllerUnpublishVolumeRequest unpublish;
+  unpublish.set_volume_id("pvc-1");
+  unpublish.set_node_id("n2");
+  ASSERT_TRUE(publications.Unpublish({}, unpublish).ok());
+  EXPECT_THAT(nodes(), testing::ElementsAre("n1")) << "it was never on n2";
+  unpublish.clear_node_id();
+  ASSERT_TRUE(publications.Unpublish({}, unpublish).ok());
+  EXPECT_THAT(nodes(), testing::IsEmpty());
+  // Where Kubernetes attaches nothing, the agent's word counts.
+  carver_.SetReason("-");
+  Json object = *kube_.Get({}, api::Kind<Volume>(), {"", "pvc-1"});
+  object["status"]["conditions"].push_back({{"type", "Published"},
+                                            {"status", "True"},
+                                            {"reason", "Published"},
+                                            {"message", "at 1 path"},
+                                            {"lastTransitionTime", "2023-11-14T22:13:20Z"}});
+  ASSERT_TRUE(kube_.Update({}, api::Kind<Volume>(), object, kube::Subresource::kStatus).ok());
+  while (nodes().empty()) std::this_thread::yield();
+  EXPECT_THAT(nodes(), testing::ElementsAre("n1"));
+}
+
+TEST_F(ControllerTest, PagesNeitherMissNorRepeatWhenVolumesComeAndGo) {
+  const std::string longest(120, 'b');
+  for (const std::string& name : {std::string("a"), longest, std::string("c"), std::string("d")}) {
+    ASSERT_TRUE(Create(Request(name)).ok());
+  }
+  csi::v1::ListVolumesRequest request;
+  request.set_max_entries(2);
+  const auto first = controller_.ListVolumes({}, request);
+  request.set_starting_token(first->next_token());
+  EXPECT_TRUE(CheckFieldSizes(request).ok());
+  EXPECT_LE(first->next_token().size(), 128u) << "the limit of the specification";
+  ASSERT_TRUE(Delete("a").ok());
+  ASSERT_TRUE(Delete(longest).ok());  // which the token names
+  ASSERT_TRUE(Create(Request("aa")).ok());
+  const auto second = controller_.ListVolumes({}, request);
+  ASSERT_EQ(second->entries_size(), 2);
+  EXPECT_EQ(second->entries(0).volume().volume_id(), "c");
+  EXPECT_EQ(second->entries(1).volume().volume_id(), "d");
+}
+
+TEST_F(ControllerTest, AZoneIsTheNodesThatHaveItsLabel) {
+  kube_.Put(kube::kNode, {{"metadata", {{"name", "n2"}, {"labels", {{"zone", "a"}}}}}});
+  CreateVolumeRequest request = Request();
+  (*request.mutable_accessibility_requirements()->add_requisite()->mutable_segments())["zone"] =
+      "a";
+  const auto response = Create(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(NodeOf(response->volume().accessible_topology(0)), "n2");
+  csi::v1::GetCapacityRequest capacity;
+  (*capacity.mutable_accessible_topology()->mutable_segments())["zone"] = "a";
+  EXPECT_EQ(controller_.GetCapacity({}, capacity)->available_capacity(), 3000 * kMiB);
+  (*request.mutable_accessibility_requirements()
+        ->mutable_requisite(0)
+        ->mutable_segments())["zone"] = "b";
+  request.set_name("pvc-2");
+  EXPECT_EQ(Create(request).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(Object("pvc-2").status().code(), StatusCode::kNotFound);
 }
 
 TEST_F(ControllerTest, GetVolumeAnswersWhatIsThere) {
@@ -325,7 +408,7 @@ TEST_F(ControllerTest, GetVolumeAnswersWhatIsThere) {
   csi::v1::ControllerGetVolumeRequest request;
   request.set_volume_id("pvc-1");
   EXPECT_EQ(controller_.GetVolume({}, request)->volume().capacity_bytes(), 100 * kMiB);
-  EXPECT_FALSE(controller_.GetVolume({}, request)->status().volume_condition().abnormal());
+  EXPECT_FALSE(GetVolumeCondition(controller_.GetVolume({}, request)->status()).abnormal);
   request.set_volume_id("absent");
   EXPECT_EQ(controller_.GetVolume({}, request).status().code(), StatusCode::kNotFound);
 }

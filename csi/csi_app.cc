@@ -39,7 +39,8 @@ struct CsiApp::ControllerHalf {
         pool_informer(kube, api::Kind<v1alpha1::Pool>(), clock),
         volumes(kube, volume_informer, clock),
         controller(kube, volumes, pool_informer),
-        service(controller, runner),
+        publications(volumes, pool_informer),
+        service(controller, publications, runner),
         volume_thread([this](std::stop_token stop) { volume_informer.Run(stop); }),
         pool_thread([this](std::stop_token stop) { pool_informer.Run(stop); }) {}
 
@@ -52,16 +53,17 @@ struct CsiApp::ControllerHalf {
   runtime::Informer pool_informer;
   VolumeObjects volumes;
   Controller controller;
+  Publications publications;
   ControllerService service;
   std::jthread volume_thread;
   std::jthread pool_thread;
 };
 
 struct CsiApp::NodeHalf {
-  NodeHalf(const std::string& agent_socket, Clock& own_clock, rpc::CallRunner& runner)
+  NodeHalf(const CsiOptions& options, Clock& own_clock, rpc::CallRunner& runner)
       : clock(own_clock),
-        agent(agent_socket, own_clock),
-        node(agent),
+        agent(options.agent_socket, own_clock),
+        node(agent, options.node),
         service(node, runner),
         prober([this](std::stop_token stop) { Probe(std::move(stop)); }) {}
 
@@ -122,7 +124,7 @@ CsiApp::CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, ku
     controller_ = std::make_unique<ControllerHalf>(*kube, clock, *runner_);
   }
   if (options_.mode != Mode::kController) {
-    node_ = std::make_unique<NodeHalf>(options_.agent_socket, clock, *runner_);
+    node_ = std::make_unique<NodeHalf>(options_, clock, *runner_);
   }
   // Probe answers for what this process can do; whether the kubelet knows of it is none of that,
   // since the kubelet probes before it registers.

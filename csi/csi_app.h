@@ -19,8 +19,9 @@ struct CsiOptions {
   Mode mode = Mode::kAll;
   std::string endpoint;  // unix:///csi/csi.sock
   std::string version;
-  // Modes node and all: the agent's socket.
+  // Modes node and all: the agent's socket, and what the node says of itself.
   std::string agent_socket;
+  NodeOptions node;
   // Modes node and all, where there is a kubelet: see RegistrationOptions. Empty: no registration.
   std::string registration_directory;
   std::string kubelet_endpoint;

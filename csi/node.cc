@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "csi/names.h"
 #include "csi/request_validation.h"
+#include "csi/volume_health.h"
 #include "lib/base/status_macros.h"
 
 namespace ashlar::csi_driver {
@@ -17,6 +18,10 @@ agent::v1::VolumeMode ModeOf(const Access& access) {
 absl::StatusOr<Access> RequiredAccess(bool present, const csi::v1::VolumeCapability& capability) {
   if (!present) return absl::InvalidArgumentError("volume_capability is required");
   return ReadAccess(capability);
+}
+
+absl::Status CheckOptionalPath(absl::string_view field, const std::string& path) {
+  return path.empty() ? absl::OkStatus() : CheckPath(field, path);
 }
 
 void AddUsage(csi::v1::VolumeUsage::Unit unit, int64_t total, int64_t available, int64_t used,
@@ -42,6 +47,8 @@ absl::StatusOr<csi::v1::NodeStageVolumeResponse> Node::StageVolume(
   stage.set_mode(ModeOf(access));
   stage.set_fs_type(access.fs_type);
   for (const std::string& flag : access.mount_flags) stage.add_mount_flags(flag);
+  stage.set_read_only(access.read_only);
+  if (access.mount_group) stage.set_mount_group(*access.mount_group);
   ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::StageVolume, stage).status());
   return csi::v1::NodeStageVolumeResponse();
 }
@@ -77,6 +84,7 @@ absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
   // SINGLE_NODE_WRITER may have several target paths: docs/decisions/0007-writers-of-a-node.md.
   publish.set_single_writer(access.single_writer);
   for (const std::string& flag : access.mount_flags) publish.add_mount_flags(flag);
+  if (access.mount_group) publish.set_mount_group(*access.mount_group);
   ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::PublishVolume, publish).status());
   return csi::v1::NodePublishVolumeResponse();
 }
@@ -96,6 +104,7 @@ absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
     const CallContext& context, const csi::v1::NodeGetVolumeStatsRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
   ASHLAR_RETURN_IF_ERROR(CheckVolumePath(request.volume_path()));
+  ASHLAR_RETURN_IF_ERROR(CheckOptionalPath("staging_target_path", request.staging_target_path()));
   agent::v1::GetVolumeStatsRequest ask;
   ask.set_volume_id(request.volume_id());
   ask.set_volume_path(request.volume_path());
@@ -108,16 +117,37 @@ absl::StatusOr<csi::v1::NodeGetVolumeStatsResponse> Node::GetVolumeStats(
     AddUsage(csi::v1::VolumeUsage::INODES, stats.total_inodes(), stats.available_inodes(),
              stats.used_inodes(), response);
   }
-  response.mutable_volume_condition()->set_abnormal(stats.abnormal());
-  response.mutable_volume_condition()->set_message(stats.abnormal() ? stats.message()
-                                                                    : "the volume is healthy");
+  SetVolumeCondition(
+      {stats.abnormal(), stats.abnormal() ? stats.message() : "the volume is healthy"}, response);
   return response;
+}
+
+absl::StatusOr<csi::v1::NodeGetVolumeHealthResponse> Node::GetVolumeHealth(
+    const CallContext& context, const csi::v1::NodeGetVolumeHealthRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckOptionalPath("staging_target_path", request.staging_target_path()));
+  ASHLAR_RETURN_IF_ERROR(CheckOptionalPath("volume_publish_path", request.volume_publish_path()));
+  agent::v1::GetHealthRequest ask;
+  ask.set_volume_id(request.volume_id());
+  ASHLAR_ASSIGN_OR_RETURN(const agent::v1::GetHealthResponse health,
+                          agent_.Call(context, &Stub::GetHealth, ask));
+  csi::v1::NodeGetVolumeHealthResponse response;
+  *response.mutable_volume_health() = HealthOf(health.volume());
+  return response;
+}
+
+absl::StatusOr<csi::v1::NodeGetStorageHealthResponse> Node::GetStorageHealth(
+    const CallContext& context, const csi::v1::NodeGetStorageHealthRequest&) {
+  ASHLAR_ASSIGN_OR_RETURN(const agent::v1::GetHealthResponse health,
+                          agent_.Call(context, &Stub::GetHealth, agent::v1::GetHealthRequest()));
+  return StorageHealthOf(health);
 }
 
 absl::StatusOr<csi::v1::NodeExpandVolumeResponse> Node::ExpandVolume(
     const CallContext& context, const csi::v1::NodeExpandVolumeRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
   ASHLAR_RETURN_IF_ERROR(CheckVolumePath(request.volume_path()));
+  ASHLAR_RETURN_IF_ERROR(CheckOptionalPath("staging_target_path", request.staging_target_path()));
   if (request.has_volume_capability()) {
     ASHLAR_RETURN_IF_ERROR(ReadAccess(request.volume_capability()).status());
   }
@@ -141,7 +171,9 @@ absl::StatusOr<csi::v1::NodeGetInfoResponse> Node::GetInfo(const CallContext& co
   csi::v1::NodeGetInfoResponse response;
   response.set_node_id(node.node());
   response.set_max_volumes_per_node(node.max_volumes());
-  (*response.mutable_accessible_topology()->mutable_segments())[kTopologyKey] = node.node();
+  auto& segments = *response.mutable_accessible_topology()->mutable_segments();
+  segments.insert(options_.topology.begin(), options_.topology.end());
+  segments[kTopologyKey] = node.node();
   return response;
 }
 
@@ -149,11 +181,16 @@ absl::StatusOr<csi::v1::NodeGetCapabilitiesResponse> Node::GetCapabilities(
     const CallContext&, const csi::v1::NodeGetCapabilitiesRequest&) {
   using Capability = csi::v1::NodeServiceCapability::RPC;
   csi::v1::NodeGetCapabilitiesResponse response;
+  const auto add = [&](Capability::Type type) {
+    response.add_capabilities()->mutable_rpc()->set_type(type);
+  };
   for (const auto type :
        {Capability::STAGE_UNSTAGE_VOLUME, Capability::GET_VOLUME_STATS, Capability::EXPAND_VOLUME,
-        Capability::VOLUME_CONDITION, Capability::SINGLE_NODE_MULTI_WRITER}) {
-    response.add_capabilities()->mutable_rpc()->set_type(type);
+        kNodeVolumeCondition, Capability::GET_VOLUME_HEALTH, Capability::GET_STORAGE_HEALTH,
+        Capability::SINGLE_NODE_MULTI_WRITER}) {
+    add(type);
   }
+  if (options_.mount_group) add(Capability::VOLUME_MOUNT_GROUP);
   return response;
 }
 

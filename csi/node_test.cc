@@ -2,6 +2,7 @@
 
 #include "csi/names.h"
 #include "csi/testing/fake_agent.h"
+#include "csi/volume_condition.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/base/testing/temporary_directory.h"
@@ -105,6 +106,101 @@ TEST_F(NodeTest, InfoHasTheTopologyOfTheNode) {
   EXPECT_EQ(info->accessible_topology().segments().at(kTopologyKey), "n1");
 }
 
+TEST_F(NodeTest, InfoHasTheLabelsThatTheNodeIsSaidToHave) {
+  Node node(mount_, {.topology = {{"topology.kubernetes.io/zone", "a"}}, .mount_group = true});
+  const auto info = node.GetInfo({}, {});
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->accessible_topology().segments_size(), 2);
+  EXPECT_EQ(info->accessible_topology().segments().at("topology.kubernetes.io/zone"), "a");
+}
+
+TEST_F(NodeTest, TheGroupIsLeftToTheKubeletUnlessAnnounced) {
+  const auto announces = [](Node& node) {
+    const auto answer = node.GetCapabilities({}, {});
+    for (const auto& capability : answer->capabilities()) {
+      if (capability.rpc().type() == csi::v1::NodeServiceCapability::RPC::VOLUME_MOUNT_GROUP) {
+        return true;
+      }
+    }
+    return false;
+  };
+  EXPECT_FALSE(announces(node_));
+  Node node(mount_, {.mount_group = true});
+  EXPECT_TRUE(announces(node));
+}
+
+// Each access mode, with and without the readonly of the publication, for mounts and block devices.
+TEST_F(NodeTest, EveryAccessModeReachesTheAgentForWhatItIs) {
+  struct Case {
+    AccessMode::Mode mode;
+    bool readonly;
+    bool staged_read_only, published_read_only, single_writer;
+  };
+  const std::vector<Case> cases = {
+      {AccessMode::SINGLE_NODE_WRITER, false, false, false, false},
+      {AccessMode::SINGLE_NODE_WRITER, true, false, true, false},
+      {AccessMode::SINGLE_NODE_SINGLE_WRITER, false, false, false, true},
+      {AccessMode::SINGLE_NODE_SINGLE_WRITER, true, false, true, true},
+      {AccessMode::SINGLE_NODE_MULTI_WRITER, false, false, false, false},
+      {AccessMode::SINGLE_NODE_MULTI_WRITER, true, false, true, false},
+      {AccessMode::SINGLE_NODE_READER_ONLY, false, true, true, false},
+      {AccessMode::SINGLE_NODE_READER_ONLY, true, true, true, false},
+  };
+  for (const bool block : {false, true}) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(testing::Message() << AccessMode::Mode_Name(c.mode) << " block " << block
+                                      << " readonly " << c.readonly);
+      csi::v1::NodePublishVolumeRequest publish = Publish(c.mode);
+      publish.set_readonly(c.readonly);
+      if (block) publish.mutable_volume_capability()->mutable_block();
+      csi::v1::NodeStageVolumeRequest stage;
+      stage.set_volume_id("v1");
+      stage.set_staging_target_path("/staging");
+      *stage.mutable_volume_capability() = publish.volume_capability();
+      ASSERT_TRUE(node_.StageVolume({}, stage).ok());
+      ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+      EXPECT_EQ(agent_.stage().mode() == agent::v1::VOLUME_MODE_BLOCK, block);
+      EXPECT_EQ(agent_.stage().read_only(), c.staged_read_only);
+      EXPECT_EQ(agent_.publish().read_only(), c.published_read_only);
+      EXPECT_EQ(agent_.publish().single_writer(), c.single_writer);
+    }
+  }
+  const int calls = agent_.calls();
+  for (const auto mode : {AccessMode::MULTI_NODE_READER_ONLY, AccessMode::MULTI_NODE_SINGLE_WRITER,
+                          AccessMode::MULTI_NODE_MULTI_WRITER, AccessMode::UNKNOWN}) {
+    const absl::Status refused = node_.PublishVolume({}, Publish(mode)).status();
+    EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("a volume lies on one node"));
+  }
+  EXPECT_EQ(agent_.calls(), calls);
+}
+
+TEST_F(NodeTest, TheGroupOfAMountReachesTheAgent) {
+  csi::v1::NodePublishVolumeRequest publish = Publish(AccessMode::SINGLE_NODE_WRITER);
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_FALSE(agent_.publish().has_mount_group());
+  publish.mutable_volume_capability()->mutable_mount()->set_volume_mount_group("0");
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_TRUE(agent_.publish().has_mount_group()) << "root's group is one too";
+  publish.mutable_volume_capability()->mutable_mount()->set_volume_mount_group("4000");
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().mount_group(), 4000u);
+}
+
+TEST_F(NodeTest, HealthIsWhatTheAgentSays) {
+  csi::v1::NodeGetVolumeHealthRequest request;
+  request.set_volume_id("v1");
+  EXPECT_EQ(node_.GetVolumeHealth({}, request)->volume_health().health_statuses_size(), 0);
+  request.set_volume_id("abnormal");
+  const auto health = node_.GetVolumeHealth({}, request);
+  ASSERT_EQ(health->volume_health().health_statuses_size(), 1);
+  EXPECT_EQ(health->volume_health().health_statuses(0).message(), "as the test has it");
+  const auto storage = node_.GetStorageHealth({}, {});
+  ASSERT_EQ(storage->backend_health_size(), 1) << "of two pools one is ready";
+  EXPECT_EQ(storage->backend_health(0).status(), csi::v1::STORAGE_UNREACHABLE);
+  EXPECT_EQ(storage->backend_health(0).message(), "pool slow: its drive is gone");
+}
+
 TEST_F(NodeTest, StatsOfAFilesystemCountBytesAndInodes) {
   csi::v1::NodeGetVolumeStatsRequest request;
   request.set_volume_id("v1");
@@ -115,8 +211,8 @@ TEST_F(NodeTest, StatsOfAFilesystemCountBytesAndInodes) {
   EXPECT_EQ(stats->usage(0).unit(), csi::v1::VolumeUsage::BYTES);
   EXPECT_EQ(stats->usage(0).total(), 1000);
   EXPECT_EQ(stats->usage(1).unit(), csi::v1::VolumeUsage::INODES);
-  EXPECT_FALSE(stats->volume_condition().abnormal());
-  EXPECT_NE(stats->volume_condition().message(), "");
+  EXPECT_FALSE(GetVolumeCondition(*stats).abnormal);
+  EXPECT_NE(GetVolumeCondition(*stats).message, "");
 }
 
 TEST_F(NodeTest, StatsTellWhatTheAgentFindsAbnormal) {
@@ -125,8 +221,8 @@ TEST_F(NodeTest, StatsTellWhatTheAgentFindsAbnormal) {
   request.set_volume_path("/abnormal");
   const auto stats = node_.GetVolumeStats({}, request);
   ASSERT_TRUE(stats.ok()) << stats.status();
-  EXPECT_TRUE(stats->volume_condition().abnormal());
-  EXPECT_EQ(stats->volume_condition().message(), "as the test has it");
+  EXPECT_TRUE(GetVolumeCondition(*stats).abnormal);
+  EXPECT_EQ(GetVolumeCondition(*stats).message, "as the test has it");
 }
 
 TEST_F(NodeTest, ExpandSaysTheSizeAndAnswersTheAgents) {

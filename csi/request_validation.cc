@@ -3,14 +3,15 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "csi/names.h"
 #include "google/protobuf/descriptor.h"
 #include "lib/base/status_macros.h"
 
@@ -18,7 +19,6 @@ namespace ashlar::csi_driver {
 namespace {
 
 using csi::v1::CapacityRange;
-using csi::v1::Topology;
 using csi::v1::VolumeCapability;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
@@ -28,10 +28,9 @@ constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kDefaultBytes = int64_t{1} << 30;
 constexpr int64_t kMaxBytes = int64_t{1} << 60;
 constexpr size_t kMaxString = 128;
+constexpr size_t kMaxId = 120;  // leaves room in a next_token of ListVolumes
 constexpr size_t kMaxMap = 4096;
 constexpr size_t kMaxPath = 4096;
-constexpr size_t kMaxNodes = 5000;
-constexpr char kExternalPrefix[] = "csi.storage.k8s.io/";
 
 absl::Status Invalid(absl::string_view text) { return absl::InvalidArgumentError(text); }
 
@@ -40,6 +39,7 @@ size_t StringLimit(const FieldDescriptor& field) {
   if (absl::EndsWith(field.name(), "_path")) return kMaxPath;
   if (field.name() == "node_id") return 256;
   if (field.name() == "mount_flags") return kMaxMap;
+  if (field.name() == "starting_token") return 2 * kMaxString;  // it holds an id
   return kMaxString;
 }
 
@@ -79,11 +79,6 @@ absl::Status CheckField(const Message& message, const FieldDescriptor& field) {
   return absl::OkStatus();
 }
 
-absl::Status CheckFsType(absl::string_view field, absl::string_view fs_type) {
-  if (fs_type.empty() || fs_type == "ext4" || fs_type == "xfs") return absl::OkStatus();
-  return Invalid(absl::StrCat(field, " '", fs_type, "' is not known; accepted: ext4, xfs"));
-}
-
 absl::Status ReadAccessMode(VolumeCapability::AccessMode::Mode mode, Access& access) {
   using AccessMode = VolumeCapability::AccessMode;
   switch (mode) {
@@ -108,33 +103,16 @@ absl::Status ReadAccessMode(VolumeCapability::AccessMode::Mode mode, Access& acc
       "SINGLE_NODE_READER_ONLY"));
 }
 
-bool IsSubdomain(absl::string_view name) {
-  if (name.empty() || name.size() > 253) return false;
-  for (const absl::string_view label : absl::StrSplit(name, '.')) {
-    if (label.empty() || label.front() == '-' || label.back() == '-') return false;
-    for (const char c : label) {
-      if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '-') return false;
-    }
+absl::StatusOr<std::optional<uint32_t>> ReadMountGroup(const std::string& group) {
+  if (group.empty()) return std::nullopt;
+  uint32_t gid = 0;
+  // The highest value means "unchanged" to chown(2).
+  if (!absl::c_all_of(group, absl::ascii_isdigit) || !absl::SimpleAtoi(group, &gid) ||
+      gid == std::numeric_limits<uint32_t>::max()) {
+    return Invalid(absl::StrCat("volume_capability.mount.volume_mount_group '", group,
+                                "' is not the number of a group, 0 to 4294967294"));
   }
-  return true;
-}
-
-absl::StatusOr<std::vector<std::string>> ReadNodes(absl::string_view field,
-                                                   const RepeatedPtrField<Topology>& topologies) {
-  std::vector<std::string> nodes;
-  for (const Topology& topology : topologies) {
-    const std::string node = NodeOf(topology);
-    if (node.empty()) {
-      return Invalid(absl::StrCat("accessibility_requirements.", field, " lacks the segment ",
-                                  kTopologyKey, ": is the driver registered on that node?"));
-    }
-    if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) nodes.push_back(node);
-  }
-  if (nodes.size() > kMaxNodes) {
-    return Invalid(absl::StrCat("accessibility_requirements.", field, " names ", nodes.size(),
-                                " nodes; at most ", kMaxNodes, " are accepted"));
-  }
-  return nodes;
+  return gid;
 }
 
 // The filesystem that the capabilities and the parameters agree on.
@@ -151,6 +129,17 @@ absl::StatusOr<std::string> AgreedFsType(const Access& access, const Parameters&
 
 }  // namespace
 
+bool IsObjectName(absl::string_view name) {
+  if (name.empty() || name.size() > 253) return false;
+  for (const absl::string_view label : absl::StrSplit(name, '.')) {
+    if (label.empty() || label.front() == '-' || label.back() == '-') return false;
+    for (const char c : label) {
+      if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '-') return false;
+    }
+  }
+  return true;
+}
+
 absl::Status CheckFieldSizes(const Message& request) {
   std::vector<const FieldDescriptor*> fields;
   request.GetReflection()->ListFields(request, &fields);
@@ -162,7 +151,9 @@ absl::Status CheckFieldSizes(const Message& request) {
 
 absl::Status CheckVolumeId(absl::string_view volume_id) {
   if (volume_id.empty()) return Invalid("volume_id is required");
-  return absl::OkStatus();
+  if (IsObjectName(volume_id)) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat("there is no volume '", absl::CHexEscape(volume_id), "': no id is like that"));
 }
 
 absl::Status CheckPath(absl::string_view field, absl::string_view path) {
@@ -199,9 +190,7 @@ absl::StatusOr<Access> ReadAccess(const VolumeCapability& capability) {
   }
   const VolumeCapability::MountVolume& mount = capability.mount();
   ASHLAR_RETURN_IF_ERROR(CheckFsType("volume_capability.mount.fs_type", mount.fs_type()));
-  if (!mount.volume_mount_group().empty()) {
-    return Invalid("volume_capability.mount.volume_mount_group is not supported");
-  }
+  ASHLAR_ASSIGN_OR_RETURN(access.mount_group, ReadMountGroup(mount.volume_mount_group()));
   access.fs_type = mount.fs_type();
   access.mount_flags.assign(mount.mount_flags().begin(), mount.mount_flags().end());
   return access;
@@ -222,34 +211,6 @@ absl::StatusOr<Access> ReadAccess(const RepeatedPtrField<VolumeCapability>& capa
     }
   }
   return all;
-}
-
-absl::StatusOr<Parameters> ReadParameters(const StringMap& parameters) {
-  Parameters read;
-  std::vector<std::string> unknown;
-  for (const auto& [name, value] : parameters) {
-    if (name == "pool") {
-      read.pool = value;
-    } else if (name == absl::StrCat(kExternalPrefix, "fstype")) {
-      read.fs_type = value;
-    } else if (name == absl::StrCat(kExternalPrefix, "pvc/namespace")) {
-      read.claim_namespace = value;
-    } else if (name == absl::StrCat(kExternalPrefix, "pvc/name")) {
-      read.claim_name = value;
-    } else if (name != absl::StrCat(kExternalPrefix, "pv/name")) {
-      unknown.push_back(absl::StrCat("'", name, "'"));
-    }
-  }
-  if (!unknown.empty()) {
-    std::sort(unknown.begin(), unknown.end());
-    return Invalid(absl::StrCat("parameters ", absl::StrJoin(unknown, ", "),
-                                " are not known; accepted: pool, csi.storage.k8s.io/fstype"));
-  }
-  ASHLAR_RETURN_IF_ERROR(CheckFsType("parameters[csi.storage.k8s.io/fstype]", read.fs_type));
-  if (!read.pool.empty() && !IsSubdomain(read.pool)) {
-    return Invalid(absl::StrCat("parameters[pool] '", read.pool, "' can't be the name of a Pool"));
-  }
-  return read;
 }
 
 int64_t MinimumBytes(absl::string_view fs_type) {
@@ -287,19 +248,13 @@ absl::StatusOr<SizeRange> ReadSize(const CapacityRange& range, const std::string
   return size;
 }
 
-std::string NodeOf(const Topology& topology) {
-  const auto found = topology.segments().find(kTopologyKey);
-  return found == topology.segments().end() ? std::string() : found->second;
-}
-
 absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeRequest& request) {
   if (request.name().empty()) return Invalid("name is required");
   CreateVolumePlan plan{.volume_id = VolumeIdFor(request.name()), .name = request.name()};
   ASHLAR_ASSIGN_OR_RETURN(plan.access, ReadAccess(request.volume_capabilities()));
-  ASHLAR_ASSIGN_OR_RETURN(plan.parameters, ReadParameters(request.parameters()));
-  if (plan.parameters.pool.empty()) {
-    return Invalid("parameters[pool] is required: the name of the Pool to carve the volume from");
-  }
+  ASHLAR_ASSIGN_OR_RETURN(plan.parameters,
+                          ReadParameters(ParameterPlace::kStorageClass, request.parameters()));
+  ASHLAR_RETURN_IF_ERROR(CheckRequired(ParameterPlace::kStorageClass, request.parameters()));
   if (request.has_volume_content_source()) {
     return Invalid("volume_content_source is not supported: volumes are made empty");
   }
@@ -309,13 +264,15 @@ absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeReq
   ASHLAR_ASSIGN_OR_RETURN(plan.fs_type, AgreedFsType(plan.access, plan.parameters));
   ASHLAR_ASSIGN_OR_RETURN(plan.size, ReadSize(request.capacity_range(), plan.fs_type));
   const csi::v1::TopologyRequirement& topology = request.accessibility_requirements();
-  ASHLAR_ASSIGN_OR_RETURN(plan.allowed_nodes, ReadNodes("requisite", topology.requisite()));
-  ASHLAR_ASSIGN_OR_RETURN(plan.preferred_nodes, ReadNodes("preferred", topology.preferred()));
+  ASHLAR_ASSIGN_OR_RETURN(
+      plan.requisite, ReadTopologies("accessibility_requirements.requisite", topology.requisite()));
+  ASHLAR_ASSIGN_OR_RETURN(
+      plan.preferred, ReadTopologies("accessibility_requirements.preferred", topology.preferred()));
   return plan;
 }
 
 std::string VolumeIdFor(absl::string_view name) {
-  if (IsSubdomain(name)) return std::string(name);
+  if (IsObjectName(name) && name.size() <= kMaxId) return std::string(name);
   unsigned char digest[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), digest);
   const absl::string_view half(reinterpret_cast<const char*>(digest), 16);

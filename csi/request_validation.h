@@ -1,15 +1,18 @@
 // What CSI requests say, once it is certain that it makes sense. Pure functions on the messages of
-// the CSI specification v1.12; each answers InvalidArgument, or the code that the specification
+// the CSI specification v1.13; each answers InvalidArgument, or the code that the specification
 // names, with the field, its value and what is accepted.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "csi.pb.h"
+#include "csi/parameters.h"
+#include "csi/topology.h"
 
 namespace ashlar::csi_driver {
 
@@ -17,7 +20,10 @@ namespace ashlar::csi_driver {
 // map 4 KiB; paths have at most 4096 bytes, a node id 256. The whole message is looked at.
 absl::Status CheckFieldSizes(const google::protobuf::Message& request);
 
-// Required: not empty.
+// Whether an object of Kubernetes can have this name: a DNS-1123 subdomain.
+bool IsObjectName(absl::string_view name);
+
+// InvalidArgument: empty. NotFound: no volume can have this id, since ids are names of objects.
 absl::Status CheckVolumeId(absl::string_view volume_id);
 
 // Required and absolute, without "." and ".." as elements.
@@ -34,6 +40,7 @@ struct Access {
   std::vector<std::string> mount_flags;
   bool read_only = false;
   bool single_writer = false;
+  std::optional<uint32_t> mount_group;  // the group that shall own the filesystem
 };
 
 // A volume lies on one node: SINGLE_NODE_* modes are accepted and MULTI_NODE_* refused.
@@ -42,18 +49,6 @@ absl::StatusOr<Access> ReadAccess(const csi::v1::VolumeCapability& capability);
 // All capabilities that one volume must have: not empty, all of one access type and filesystem.
 absl::StatusOr<Access> ReadAccess(
     const google::protobuf::RepeatedPtrField<csi::v1::VolumeCapability>& capabilities);
-
-using StringMap = google::protobuf::Map<std::string, std::string>;
-
-// The parameters of a StorageClass, with what the external-provisioner adds.
-struct Parameters {
-  std::string pool;
-  std::string fs_type;
-  std::string claim_namespace;
-  std::string claim_name;
-};
-// Whether "pool" is there is left to the caller. Unknown names are refused.
-absl::StatusOr<Parameters> ReadParameters(const StringMap& parameters);
 
 // Bytes that a volume must and may have.
 struct SizeRange {
@@ -71,9 +66,6 @@ absl::StatusOr<SizeRange> ReadSize(const csi::v1::CapacityRange& range, const st
 // The smallest volume that can be made with this filesystem; "" is a block volume.
 int64_t MinimumBytes(absl::string_view fs_type);
 
-// The node that a topology names, or empty if it names none of ours.
-std::string NodeOf(const csi::v1::Topology& topology);
-
 struct CreateVolumePlan {
   std::string volume_id;  // the name of the Volume object
   std::string name;       // the name that CSI gave
@@ -81,13 +73,13 @@ struct CreateVolumePlan {
   Access access;
   std::string fs_type;  // ext4 or xfs; empty for block
   SizeRange size;
-  std::vector<std::string> allowed_nodes;    // empty: any
-  std::vector<std::string> preferred_nodes;  // best first
+  std::vector<TopologyTerm> requisite;  // empty: any node
+  std::vector<TopologyTerm> preferred;  // best first
 };
 absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeRequest& request);
 
-// `name` itself if it can be the name of a Kubernetes object (a DNS-1123 subdomain), else v- and 32
-// digits of its SHA-256.
+// `name` itself if it can be the name of a Kubernetes object (a DNS-1123 subdomain) and has at most
+// 120 bytes, else v- and 32 digits of its SHA-256.
 std::string VolumeIdFor(absl::string_view name);
 
 }  // namespace ashlar::csi_driver

@@ -61,8 +61,8 @@ TEST(RequestValidation, AWholeRequestBecomesAPlan) {
   EXPECT_EQ(plan->parameters.claim_name, "data");
   EXPECT_EQ(plan->fs_type, "ext4");
   EXPECT_EQ(plan->size.bytes, 101 * kMiB) << "rounded up to a whole MiB";
-  EXPECT_THAT(plan->allowed_nodes, ElementsAre("n2", "n1"));
-  EXPECT_THAT(plan->preferred_nodes, ElementsAre("n1"));
+  EXPECT_THAT(plan->requisite, ElementsAre(TopologyTerm{"n2", ""}, TopologyTerm{"n1", ""}));
+  EXPECT_THAT(plan->preferred, ElementsAre(TopologyTerm{"n1", ""}));
 }
 
 struct Refusal {
@@ -130,12 +130,25 @@ TEST(RequestValidation, RefusesWhatMakesNoSenseAndSaysWhatIsAccepted) {
       {"larger than anything",
        [](auto& r) { r.mutable_capacity_range()->set_required_bytes(INT64_MAX); },
        StatusCode::kOutOfRange, "largest"},
-      {"foreign topology",
-       [](auto& r) {
-         (*r.mutable_accessibility_requirements()->add_requisite()->mutable_segments())["zone"] =
-             "a";
-       },
+      {"topology of nothing",
+       [](auto& r) { r.mutable_accessibility_requirements()->add_requisite(); },
        StatusCode::kInvalidArgument, kTopologyKey},
+      {"topology that is no label",
+       [](auto& r) {
+         (*r.mutable_accessibility_requirements()->add_preferred()->mutable_segments())["zone"] =
+             "a,b in (c)";
+       },
+       StatusCode::kInvalidArgument, "'zone'='a,b in (c)', which can't be a label"},
+      {"group with a name",
+       [](auto& r) {
+         r.mutable_volume_capabilities(0)->mutable_mount()->set_volume_mount_group("users");
+       },
+       StatusCode::kInvalidArgument, "'users' is not the number of a group"},
+      {"group that means none",
+       [](auto& r) {
+         r.mutable_volume_capabilities(0)->mutable_mount()->set_volume_mount_group("4294967295");
+       },
+       StatusCode::kInvalidArgument, "0 to 4294967294"},
   };
   for (const Refusal& refusal : refusals) {
     CreateVolumeRequest request = Request();
@@ -199,7 +212,8 @@ TEST(RequestValidation, PathsAreAbsoluteAndDoNotClimb) {
 
 TEST(RequestValidation, VolumeIdIsTheNameIfKubernetesTakesIt) {
   EXPECT_EQ(VolumeIdFor("pvc-7c1e"), "pvc-7c1e");
-  EXPECT_EQ(VolumeIdFor(std::string(128, 'a')), std::string(128, 'a'));
+  EXPECT_EQ(VolumeIdFor(std::string(120, 'a')), std::string(120, 'a'));
+  EXPECT_EQ(VolumeIdFor(std::string(121, 'a')).size(), 34);
   for (const char* name : {"Upper", "a_b", "-a", "a-", "a..b", "a/b", "\xC3\xA4", "a b"}) {
     const std::string id = VolumeIdFor(name);
     EXPECT_EQ(id.size(), 34) << name;

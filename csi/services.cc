@@ -124,6 +124,30 @@ Reactor* ControllerService::ControllerGetCapabilities(
   return Run(runner_, context, request, response, controller_, &Controller::GetCapabilities);
 }
 
+Reactor* ControllerService::ControllerGetVolumeHealth(
+    Context* context, const csi::v1::ControllerGetVolumeHealthRequest* request,
+    csi::v1::ControllerGetVolumeHealthResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::GetVolumeHealth);
+}
+
+Reactor* ControllerService::ControllerListVolumeHealth(
+    Context* context, const csi::v1::ControllerListVolumeHealthRequest* request,
+    csi::v1::ControllerListVolumeHealthResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::ListVolumeHealth);
+}
+
+Reactor* ControllerService::ControllerPublishVolume(
+    Context* context, const csi::v1::ControllerPublishVolumeRequest* request,
+    csi::v1::ControllerPublishVolumeResponse* response) {
+  return Run(runner_, context, request, response, publications_, &Publications::Publish);
+}
+
+Reactor* ControllerService::ControllerUnpublishVolume(
+    Context* context, const csi::v1::ControllerUnpublishVolumeRequest* request,
+    csi::v1::ControllerUnpublishVolumeResponse* response) {
+  return Run(runner_, context, request, response, publications_, &Publications::Unpublish);
+}
+
 Reactor* NodeService::NodeStageVolume(Context* context,
                                       const csi::v1::NodeStageVolumeRequest* request,
                                       csi::v1::NodeStageVolumeResponse* response) {
@@ -152,6 +176,18 @@ Reactor* NodeService::NodeGetVolumeStats(Context* context,
                                          const csi::v1::NodeGetVolumeStatsRequest* request,
                                          csi::v1::NodeGetVolumeStatsResponse* response) {
   return Run(runner_, context, request, response, node_, &Node::GetVolumeStats);
+}
+
+Reactor* NodeService::NodeGetVolumeHealth(Context* context,
+                                          const csi::v1::NodeGetVolumeHealthRequest* request,
+                                          csi::v1::NodeGetVolumeHealthResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::GetVolumeHealth);
+}
+
+Reactor* NodeService::NodeGetStorageHealth(Context* context,
+                                           const csi::v1::NodeGetStorageHealthRequest* request,
+                                           csi::v1::NodeGetStorageHealthResponse* response) {
+  return Run(runner_, context, request, response, node_, &Node::GetStorageHealth);
 }
 
 Reactor* NodeService::NodeExpandVolume(Context* context,

@@ -8,6 +8,7 @@
 #include "csi.grpc.pb.h"
 #include "csi/controller.h"
 #include "csi/node.h"
+#include "csi/publications.h"
 #include "lib/rpc/call_runner.h"
 
 namespace ashlar::csi_driver {
@@ -42,8 +43,8 @@ class IdentityService final : public csi::v1::Identity::CallbackService {
 
 class ControllerService final : public csi::v1::Controller::CallbackService {
  public:
-  ControllerService(Controller& controller, rpc::CallRunner& runner)
-      : controller_(controller), runner_(runner) {}
+  ControllerService(Controller& controller, Publications& publications, rpc::CallRunner& runner)
+      : controller_(controller), publications_(publications), runner_(runner) {}
 
   grpc::ServerUnaryReactor* CreateVolume(grpc::CallbackServerContext* context,
                                          const csi::v1::CreateVolumeRequest* request,
@@ -71,9 +72,25 @@ class ControllerService final : public csi::v1::Controller::CallbackService {
       grpc::CallbackServerContext* context,
       const csi::v1::ControllerGetCapabilitiesRequest* request,
       csi::v1::ControllerGetCapabilitiesResponse* response) override;
+  grpc::ServerUnaryReactor* ControllerGetVolumeHealth(
+      grpc::CallbackServerContext* context,
+      const csi::v1::ControllerGetVolumeHealthRequest* request,
+      csi::v1::ControllerGetVolumeHealthResponse* response) override;
+  grpc::ServerUnaryReactor* ControllerListVolumeHealth(
+      grpc::CallbackServerContext* context,
+      const csi::v1::ControllerListVolumeHealthRequest* request,
+      csi::v1::ControllerListVolumeHealthResponse* response) override;
+  grpc::ServerUnaryReactor* ControllerPublishVolume(
+      grpc::CallbackServerContext* context, const csi::v1::ControllerPublishVolumeRequest* request,
+      csi::v1::ControllerPublishVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* ControllerUnpublishVolume(
+      grpc::CallbackServerContext* context,
+      const csi::v1::ControllerUnpublishVolumeRequest* request,
+      csi::v1::ControllerUnpublishVolumeResponse* response) override;
 
  private:
   Controller& controller_;
+  Publications& publications_;
   rpc::CallRunner& runner_;
 };
 
@@ -105,6 +122,12 @@ class NodeService final : public csi::v1::Node::CallbackService {
   grpc::ServerUnaryReactor* NodeGetInfo(grpc::CallbackServerContext* context,
                                         const csi::v1::NodeGetInfoRequest* request,
                                         csi::v1::NodeGetInfoResponse* response) override;
+  grpc::ServerUnaryReactor* NodeGetVolumeHealth(
+      grpc::CallbackServerContext* context, const csi::v1::NodeGetVolumeHealthRequest* request,
+      csi::v1::NodeGetVolumeHealthResponse* response) override;
+  grpc::ServerUnaryReactor* NodeGetStorageHealth(
+      grpc::CallbackServerContext* context, const csi::v1::NodeGetStorageHealthRequest* request,
+      csi::v1::NodeGetStorageHealthResponse* response) override;
 
  private:
   Node& node_;

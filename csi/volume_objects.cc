@@ -113,6 +113,36 @@ absl::StatusOr<Volume> VolumeObjects::SetSize(const CallContext& context, const 
   }
 }
 
+absl::Status VolumeObjects::SetAnnotation(
+    const CallContext& context, const std::string& name, const std::string& annotation,
+    absl::FunctionRef<absl::StatusOr<std::string>(const Volume&)> wanted) {
+  for (;;) {
+    ASHLAR_ASSIGN_OR_RETURN(Json object, Get(context, name));
+    ASHLAR_ASSIGN_OR_RETURN(const Volume volume, api::FromJson<Volume>(object));
+    ASHLAR_ASSIGN_OR_RETURN(const std::string value, wanted(volume));
+    const auto& annotations = volume.metadata().annotations();
+    const auto found = annotations.find(annotation);
+    if (value == (found == annotations.end() ? std::string() : found->second)) {
+      return absl::OkStatus();
+    }
+    Json& metadata = object["metadata"];
+    if (value.empty()) {
+      metadata["annotations"].erase(annotation);
+    } else {
+      metadata["annotations"][annotation] = value;
+    }
+    absl::StatusOr<Json> written =
+        client_.Update(context, Kind(), object, kube::Subresource::kNone);
+    if (absl::IsAborted(written.status())) {  // somebody else wrote: read again
+      ASHLAR_RETURN_IF_ERROR(CheckContext(clock_, context));
+      continue;
+    }
+    if (!written.ok()) return Annotate(written.status(), absl::StrCat("volume ", name));
+    volumes_.Put(*written);
+    return absl::OkStatus();
+  }
+}
+
 absl::StatusOr<Volume> VolumeObjects::Resize(const CallContext& context, const std::string& name,
                                              int64_t bytes) {
   return SetSize(context, name, [&](const Volume& volume) {

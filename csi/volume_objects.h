@@ -45,6 +45,12 @@ class VolumeObjects {
   // not grown since.
   absl::Status TakeBackGrowth(const CallContext& context, const v1alpha1::Volume& refused);
 
+  // Sets the annotation to what `wanted` makes of the object as it is; "" removes it, an error is
+  // returned and changes nothing.
+  absl::Status SetAnnotation(
+      const CallContext& context, const std::string& name, const std::string& annotation,
+      absl::FunctionRef<absl::StatusOr<std::string>(const v1alpha1::Volume&)> wanted);
+
   // Deletes the object and waits until it is gone. Absent is success. DeadlineExceeded says what
   // holds it.
   absl::Status Remove(const CallContext& context, const std::string& name);

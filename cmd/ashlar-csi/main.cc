@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "csi/csi_app.h"
+#include "csi/topology.h"
 #include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "lib/kube/http_client.h"
@@ -15,6 +16,7 @@ namespace {
 struct Flags {
   CsiOptions csi;
   std::string mode = "all";
+  std::vector<std::string> topology;
   std::string kubeconfig;
   std::string ops_address = "0.0.0.0:9503";
   std::string log_level = "info";
@@ -38,6 +40,12 @@ void AddFlags(CLI::App& cli, Flags& flags) {
                  "The kubelet's plugins_registry directory; empty: do not register");
   cli.add_option("--kubelet-endpoint", flags.csi.kubelet_endpoint,
                  "Path of the CSI socket as the kubelet sees it");
+  cli.add_option("--topology", flags.topology,
+                 "key=value: a label of this node, such as topology.kubernetes.io/zone=a, as a "
+                 "segment of its topology; empty values are left out (modes node and all)");
+  cli.add_flag("--volume-mount-group", flags.csi.node.mount_group,
+               "Announce VOLUME_MOUNT_GROUP: files are given to a pod's fsGroup by the agent, and "
+               "only when the root of the volume does not have it already");
   cli.add_option("--ops-address", flags.ops_address,
                  "host:port of /metrics, /healthz and /readyz; empty for none")
       ->capture_default_str();
@@ -74,6 +82,9 @@ int Run(Flags& flags) {
   metrics::Registry registry;
   flags.csi.mode = *ParseMode(flags.mode);
   flags.csi.version = ASHLAR_VERSION;
+  auto segments = ParseSegments(flags.topology);
+  if (!segments.ok()) return Fail(segments.status());
+  flags.csi.node.topology = *std::move(segments);
   std::unique_ptr<kube::Client> kube;
   if (flags.csi.mode != Mode::kNode) {
     auto made = MakeKube(flags, clock, registry);

@@ -1,6 +1,7 @@
 #include "csi/testing/fake_agent.h"
 
 #include <cstdlib>
+#include <type_traits>
 
 #include "lib/base/log.h"
 
@@ -57,7 +58,8 @@ Reactor* FakeAgent::Answer(CallbackServerContext* context, const Request* reques
                        [this, answer, remember](const CallContext& call,
                                                 const Request& asked) -> absl::StatusOr<Response> {
                          MutexLock lock(mu_);
-                         ++calls_;
+                         if constexpr (!std::is_same_v<Request, agent::v1::GetNodeRequest>)
+                           ++calls_;
                          request_id_ = call.request_id;
                          if (remember != nullptr) *remember = asked;
                          if (!answer_.ok()) return answer_;
@@ -117,6 +119,23 @@ Reactor* FakeAgent::GetVolumeStats(CallbackServerContext* context,
   answer.set_mode(agent::v1::VOLUME_MODE_FILESYSTEM);
   answer.set_abnormal(request->volume_path() == "/abnormal");
   if (answer.abnormal()) answer.set_message("as the test has it");
+  return Answer(context, request, response, answer);
+}
+
+Reactor* FakeAgent::GetHealth(CallbackServerContext* context,
+                              const agent::v1::GetHealthRequest* request,
+                              agent::v1::GetHealthResponse* response) {
+  agent::v1::GetHealthResponse answer;
+  answer.mutable_volume()->set_volume_id(request->volume_id());
+  answer.mutable_volume()->set_healthy(request->volume_id() != "abnormal");
+  answer.mutable_volume()->set_message("as the test has it");
+  agent::v1::PoolState& pool = *answer.add_pools();
+  pool.set_name("fast");
+  pool.set_ready(true);
+  agent::v1::PoolState& away = *answer.add_pools();
+  away.set_name("slow");
+  away.set_reason("DriveGone");
+  away.set_message("its drive is gone");
   return Answer(context, request, response, answer);
 }
 

@@ -23,6 +23,7 @@ class FakeAgent final : public agent::v1::NodeMount::CallbackService {
   // What every call answers from now on; OK is the start.
   void SetAnswer(const absl::Status& status);
 
+  // Of all methods but GetNode, which the driver asks again and again.
   int calls() const;
   std::string request_id() const;
   agent::v1::StageVolumeRequest stage() const;
@@ -49,6 +50,9 @@ class FakeAgent final : public agent::v1::NodeMount::CallbackService {
   grpc::ServerUnaryReactor* GetVolumeStats(grpc::CallbackServerContext* context,
                                            const agent::v1::GetVolumeStatsRequest* request,
                                            agent::v1::GetVolumeStatsResponse* response) override;
+  grpc::ServerUnaryReactor* GetHealth(grpc::CallbackServerContext* context,
+                                      const agent::v1::GetHealthRequest* request,
+                                      agent::v1::GetHealthResponse* response) override;
 
  private:
   template <class Request, class Response>

@@ -1,5 +1,6 @@
 #include "node-agent/service/node_mount_service.h"
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "node-agent/service/convert.h"
 
@@ -128,6 +129,25 @@ grpc::ServerUnaryReactor* NodeMountService::GetVolumeStats(grpc::CallbackServerC
         answer.set_abnormal(!stats.abnormal.empty());
         answer.set_message(stats.abnormal);
         return answer;
+      });
+}
+
+grpc::ServerUnaryReactor* NodeMountService::GetHealth(grpc::CallbackServerContext* context,
+                                                      const pb::GetHealthRequest* request,
+                                                      pb::GetHealthResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&,
+             const pb::GetHealthRequest& ask) -> absl::StatusOr<pb::GetHealthResponse> {
+        pb::GetHealthResponse answer;
+        for (const PoolStatus& pool : feed_.Latest()->pools) *answer.add_pools() = ToProto(pool);
+        if (ask.volume_id().empty()) return answer;
+        for (const VolumeStatus& volume : volumes_.List()) {
+          if (volume.facts.id == ask.volume_id()) *answer.mutable_volume() = ToProto(volume);
+        }
+        if (answer.has_volume()) return answer;
+        return absl::NotFoundError(
+            absl::StrCat("there is no volume ", ask.volume_id(), " on this node"));
       });
 }
 

@@ -42,6 +42,9 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
   grpc::ServerUnaryReactor* GetVolumeStats(grpc::CallbackServerContext* context,
                                            const agent::v1::GetVolumeStatsRequest* request,
                                            agent::v1::GetVolumeStatsResponse* response) override;
+  grpc::ServerUnaryReactor* GetHealth(grpc::CallbackServerContext* context,
+                                      const agent::v1::GetHealthRequest* request,
+                                      agent::v1::GetHealthResponse* response) override;
 
  private:
   const std::string node_;

@@ -77,6 +77,21 @@ class Rendering(unittest.TestCase):
             if o["kind"] not in cluster_wide:
                 self.assertEqual(o["metadata"].get("namespace"), NAMESPACE, o["metadata"]["name"])
 
+    def test_zone_and_region_come_from_the_node_unless_they_are_set(self):
+        args = container(self.node, "ashlar-csi")["args"]
+        self.assertIn("--topology=topology.kubernetes.io/zone=$(ZONE)", args)
+        self.assertIn("--topology=topology.kubernetes.io/region=$(REGION)", args)
+        self.assertNotIn("--volume-mount-group", args)
+        env = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in container(self.node, "ashlar-csi")["env"]}
+        self.assertEqual(env, {"ZONE": "metadata.labels['topology.kubernetes.io/zone']",
+                               "REGION": "metadata.labels['topology.kubernetes.io/region']"})
+        objects = render('node.topology={"topology.kubernetes.io/zone": "b", "rack": "7"}', "csiDriver.volumeMountGroup=true")
+        args = container(pod_of(pick(objects, "DaemonSet")), "ashlar-csi")["args"]
+        self.assertEqual([a for a in args if a.startswith("--topology")],
+                         ["--topology=topology.kubernetes.io/region=$(REGION)", "--topology=rack=7",
+                          "--topology=topology.kubernetes.io/zone=b"])
+        self.assertIn("--volume-mount-group", args)
+
     def test_only_the_agent_is_privileged(self):
         for pod in (self.controller, self.node, pick(self.objects, "Pod")["spec"]):
             for c in pod["containers"]:

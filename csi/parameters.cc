@@ -1,0 +1,148 @@
+#include "csi/parameters.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "csi/request_validation.h"
+#include "lib/api/quantity.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::csi_driver {
+namespace {
+
+using Place = ParameterPlace;
+
+// Of what Kubernetes and its sidecars add to what people write.
+constexpr char kKubernetes[] = "csi.storage.k8s.io/";
+constexpr char kFsType[] = "csi.storage.k8s.io/fstype";
+
+absl::Status ReadPool(absl::string_view field, const std::string& value, Parameters& parameters) {
+  if (!value.empty() && !IsObjectName(value)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " '", value, "' can't be the name of a Pool"));
+  }
+  parameters.pool = value;
+  return absl::OkStatus();
+}
+
+absl::Status ReadFsType(absl::string_view field, const std::string& value, Parameters& parameters) {
+  ASHLAR_RETURN_IF_ERROR(CheckFsType(field, value));
+  parameters.fs_type = value;
+  return absl::OkStatus();
+}
+
+absl::Status ReadSizeBytes(absl::string_view field, const std::string& value,
+                           Parameters& parameters) {
+  const absl::StatusOr<int64_t> bytes = api::ParseBytes(value);
+  if (!bytes.ok() || *bytes <= 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " '", value,
+                     "' is not a size; accepted: bytes above 0 as a quantity, "
+                     "such as 500Mi or 2Gi"));
+  }
+  parameters.size_bytes = *bytes;
+  return absl::OkStatus();
+}
+
+const char* MapOf(Place place) {
+  switch (place) {
+    case Place::kStorageClass:
+      return "parameters";
+    case Place::kVolumeAttributesClass:
+      return "mutable_parameters";
+    case Place::kInlineVolume:
+      break;
+  }
+  return "volume_context";
+}
+
+const ParameterRule* FindRule(Place place, absl::string_view name) {
+  const auto& rules = ParameterRules();
+  const auto found = std::find_if(rules.begin(), rules.end(), [&](const ParameterRule& rule) {
+    return rule.place == place && rule.name == name;
+  });
+  return found == rules.end() ? nullptr : &*found;
+}
+
+std::string NamesOf(Place place) {
+  std::vector<std::string> names;
+  for (const ParameterRule& rule : ParameterRules()) {
+    if (rule.place == place) names.push_back(rule.name);
+  }
+  return names.empty() ? "none" : absl::StrJoin(names, ", ");
+}
+
+// What Kubernetes says of its own accord; people cannot know it.
+void ReadAdded(absl::string_view name, const std::string& value, Parameters& parameters) {
+  if (!absl::ConsumePrefix(&name, kKubernetes)) return;
+  if (name == "pvc/namespace") parameters.claim_namespace = value;
+  if (name == "pvc/name") parameters.claim_name = value;
+}
+
+bool MayBeAdded(Place place, absl::string_view name) {
+  if (!absl::ConsumePrefix(&name, kKubernetes)) return false;
+  if (place == Place::kInlineVolume) {
+    return name == "ephemeral" || absl::StartsWith(name, "pod.") ||
+           absl::StartsWith(name, "serviceAccount.");
+  }
+  return place == Place::kStorageClass &&
+         (name == "pvc/namespace" || name == "pvc/name" || name == "pv/name");
+}
+
+}  // namespace
+
+const std::vector<ParameterRule>& ParameterRules() {
+  static const auto* const rules = new std::vector<ParameterRule>{
+      {Place::kStorageClass, "pool", "The Pool that volumes are carved from.", "the name of a Pool",
+       nullptr, "Fast_Disks", ReadPool},
+      {Place::kStorageClass, kFsType, "The filesystem of volumes that are not raw block devices.",
+       "`ext4`, `xfs`", "`ext4`", "ntfs", ReadFsType},
+      {Place::kInlineVolume, "pool",
+       "The Pool that the volume is carved from; its `spec.allowInline` must be true.",
+       "the name of a Pool", nullptr, "Fast_Disks", ReadPool},
+      {Place::kInlineVolume, "size", "The size of the volume, rounded up to a multiple of 1 MiB.",
+       "bytes as a quantity: `500Mi`, `2Gi`", nullptr, "2 GB", ReadSizeBytes},
+  };
+  return *rules;
+}
+
+absl::StatusOr<Parameters> ReadParameters(ParameterPlace place, const StringMap& values) {
+  Parameters parameters;
+  std::vector<std::string> unknown;
+  for (const auto& [name, value] : values) {
+    if (const ParameterRule* rule = FindRule(place, name); rule != nullptr) {
+      ASHLAR_RETURN_IF_ERROR(
+          rule->read(absl::StrCat(MapOf(place), "[", name, "]"), value, parameters));
+    } else if (MayBeAdded(place, name)) {
+      ReadAdded(name, value, parameters);
+    } else {
+      unknown.push_back(absl::StrCat("'", name, "'"));
+    }
+  }
+  if (unknown.empty()) return parameters;
+  std::sort(unknown.begin(), unknown.end());
+  return absl::InvalidArgumentError(absl::StrCat(MapOf(place), " ", absl::StrJoin(unknown, ", "),
+                                                 " are not known; accepted: ", NamesOf(place)));
+}
+
+absl::Status CheckRequired(ParameterPlace place, const StringMap& values) {
+  for (const ParameterRule& rule : ParameterRules()) {
+    if (rule.place != place || rule.absent != nullptr) continue;
+    const auto found = values.find(rule.name);
+    if (found != values.end() && !found->second.empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(MapOf(place), "[", rule.name, "] is required: ", rule.meaning));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFsType(absl::string_view field, absl::string_view fs_type) {
+  if (fs_type.empty() || fs_type == "ext4" || fs_type == "xfs") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " '", fs_type, "' is not known; accepted: ext4, xfs"));
+}
+
+}  // namespace ashlar::csi_driver
