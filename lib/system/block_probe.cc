@@ -52,6 +52,7 @@ absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
   signature.uuid = Value(probe.get(), "UUID");
   signature.label = Value(probe.get(), "LABEL");
   signature.partition_table = Value(probe.get(), "PTTYPE");
+  signature.partition_table_uuid = Value(probe.get(), "PTUUID");
   return signature;
 }
 

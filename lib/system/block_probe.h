@@ -13,6 +13,7 @@ struct Signature {
   std::string uuid;             // of the filesystem
   std::string label;            // of the filesystem
   std::string partition_table;  // "gpt", "dos", ...; empty: none
+  std::string partition_table_uuid;
   bool empty() const { return type.empty() && partition_table.empty(); }
 };
 

@@ -99,18 +99,30 @@ absl::StatusOr<PoolStatus> PoolSet::Ensure(const CallContext& context, const Poo
 }
 
 bool PoolSet::RetryNotReady(const CallContext& context) {
+  return Reopen(context, [](const Entry& entry) { return entry.backend == nullptr; });
+}
+
+bool PoolSet::LookAgain(const CallContext& context) {
+  return Reopen(context, [](const Entry& entry) {
+    return entry.backend != nullptr && entry.record.spec.devices.has_value();
+  });
+}
+
+bool PoolSet::Reopen(const CallContext& context, absl::FunctionRef<bool(const Entry&)> due) {
   if (!BeginChange().ok()) return false;
   const absl::Cleanup end = [this] { EndChange(); };
   std::vector<Entry> waiting;
   {
     MutexLock lock(mu_);
     for (const auto& [name, entry] : entries_)
-      if (entry.backend == nullptr) waiting.push_back(entry);
+      if (due(entry)) waiting.push_back(entry);
   }
   bool changed = false;
   for (Entry& entry : waiting) {
+    const std::vector<std::string> before = entry.devices;
+    const bool was_ready = entry.backend != nullptr;
     Open(context, entry);
-    changed = changed || entry.backend != nullptr;
+    changed = changed || (entry.backend != nullptr && (!was_ready || entry.devices != before));
     MutexLock lock(mu_);
     entries_[entry.record.spec.name] = entry;
   }

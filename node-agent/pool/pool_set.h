@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "lib/base/mutex.h"
 #include "node-agent/pool/pool_source.h"
 #include "node-agent/storage/pool_medium.h"
@@ -32,6 +33,9 @@ class PoolSet final : public PoolSource {
   absl::StatusOr<PoolStatus> Ensure(const CallContext& context, const PoolSpec& spec);
   // Tries again what is not ready. True if something became ready.
   bool RetryNotReady(const CallContext& context);
+  // Looks at the drives of pools that are ready: those that were added, came back, or are gone.
+  // True if a pool has other drives now.
+  bool LookAgain(const CallContext& context);
   // Forgets the pool and unmounts it. FailedPrecondition while it has volumes. Absent is OK. The
   // filesystem of a drive stays, unless its making was interrupted. After an error the pool may be
   // not ready until Ensure or RetryNotReady; the call can be repeated.
@@ -60,6 +64,8 @@ class PoolSet final : public PoolSource {
   Entry Snapshot(const std::string& name);
   absl::Status Save(const Entry& entry);
   std::string RecordPath(const std::string& name) const;
+  // Opens the pools for which `due` holds. True if one is ready and was not, or has other drives.
+  bool Reopen(const CallContext& context, absl::FunctionRef<bool(const Entry&)> due);
   // Makes it ready; fills reason and message if it cannot.
   void Open(const CallContext& context, Entry& entry);
   static absl::Status Close(const CallContext& context, const Entry& entry);

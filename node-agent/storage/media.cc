@@ -2,6 +2,7 @@
 
 #include "node-agent/storage/file/file_directory.h"
 #include "node-agent/storage/file/file_drive.h"
+#include "node-agent/storage/partition/partition_medium.h"
 
 namespace ashlar::node_agent {
 
@@ -11,6 +12,8 @@ MakePoolMedium PoolMedia(const PoolEnvironment& env) {
       if (spec.directory) return std::make_unique<FileDirectory>(env);
       return std::make_unique<FileDrive>(env, spec);
     }
+    if (spec.backend == BackendKind::kPartition)
+      return std::make_unique<PartitionMedium>(env, spec);
     return nullptr;
   };
 }

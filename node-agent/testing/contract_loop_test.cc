@@ -1,6 +1,7 @@
 // The contract suites that the fakes pass, on the real kernel.
 #include "lib/system/command_runner.h"
 #include "node-agent/storage/file/file_backend.h"
+#include "node-agent/storage/partition/partition_backend.h"
 #include "node-agent/testing/backend_contract.h"
 #include "node-agent/testing/kernel_contract.h"
 #include "node-agent/testing/loop_lab.h"
@@ -48,6 +49,27 @@ class FileBackendUnderTest final : public BackendUnderTest {
   std::unique_ptr<FileBackend> backend_;
 };
 
+class PartitionBackendUnderTest final : public BackendUnderTest {
+ public:
+  PartitionBackendUnderTest() {
+    for (const PartitionDrive& drive : drives_)
+      EXPECT_EQ(PartitionBackend::Claim(drive.device, drive.id, "uid-1"), absl::OkStatus());
+    Reopen();
+  }
+  StorageBackend& backend() override { return *backend_; }
+  void Reopen() override {
+    backend_.reset();
+    backend_ = std::make_unique<PartitionBackend>(commands_, "uid-1", lab_.Path("links"));
+    EXPECT_EQ(backend_->SetDrives(drives_, 0), absl::OkStatus());
+  }
+
+ private:
+  LoopLab lab_;
+  const std::vector<PartitionDrive> drives_ = {{"drive-1", lab_.MakeDrive(400 * kMiB)}};
+  sys::PosixCommandRunner commands_;
+  std::unique_ptr<PartitionBackend> backend_;
+};
+
 class LabEnvironment final : public testing::Environment {
  public:
   void SetUp() override { ASHLAR_NEEDS_LOOP_LAB(); }
@@ -63,9 +85,16 @@ std::unique_ptr<BackendUnderTest> MakeFile() {
   return std::make_unique<FileBackendUnderTest>(sparse);
 }
 
+template <class Tested>
+std::unique_ptr<BackendUnderTest> Make() {
+  return std::make_unique<Tested>();
+}
+
 INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
                          testing::Values(BackendParam{"FileFull", MakeFile<false>},
-                                         BackendParam{"FileSparse", MakeFile<true>}),
+                                         BackendParam{"FileSparse", MakeFile<true>},
+                                         BackendParam{"Partition",
+                                                      Make<PartitionBackendUnderTest>}),
                          [](const auto& param) { return param.param.name; });
 
 }  // namespace

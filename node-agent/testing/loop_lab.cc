@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "lib/system/files.h"
+#include "lib/system/partition_table.h"
 #include "node-agent/storage/media.h"
 
 namespace ashlar::node_agent {
@@ -71,8 +72,11 @@ void LoopLab::Clean(const std::string& root) {
     const auto devices = loops.List();
     if (devices.ok())
       for (const sys::LoopDevice& device : *devices)
-        if (IsBelow(BackingFile(device.path), root))
+        if (IsBelow(BackingFile(device.path), root)) {
+          // The kernel would keep them for whatever is attached there next.
+          (void)sys::SyncKernelPartitions(device.path, {});
           (void)loops.Detach(device.path, device.backing);
+        }
   }
   std::error_code ignored;
   std::filesystem::remove_all(root, ignored);

@@ -137,7 +137,8 @@ void InventoryFeed::LookAtDrives(const CallContext& context) {
     if (health_is_old_) nvme_.ForgetHealth();
     health_is_old_ = false;
   }
-  if (pools_.RetryNotReady(context)) {
+  const bool more = pools_.LookAgain(context);
+  if (pools_.RetryNotReady(context) || more) {
     for (const std::string& pool : pools_.ReadyPools())
       if (const absl::Status adopted = volumes_.Adopt(context, pool); !adopted.ok())
         LogError("volumes of a pool were not adopted",

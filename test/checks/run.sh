@@ -36,6 +36,7 @@ forbid "prometheus-cpp only in lib/metrics" '#include [<"]prometheus' 'lib/metri
 forbid "libevent only in lib/metrics" '#include [<"]event2?[./]' 'lib/metrics/'
 forbid "yaml-cpp only in lib/yaml" '#include [<"]yaml-cpp' 'lib/yaml/'
 forbid "SQLite only in standalone" '#include [<"]sqlite3' 'standalone/'
+forbid "libfdisk only in lib/system" '#include [<"]libfdisk' 'lib/system/'
 forbid "spdlog only in lib/base" '#include [<"]spdlog' 'lib/base/'
 forbid "absl::Mutex is not used" 'absl::Mutex|absl/synchronization/mutex' 'lib/base/mutex\.h'
 forbid "std::mutex only inside Mutex" 'std::mutex|std::lock_guard|std::condition_variable' 'lib/base/mutex\.h'
