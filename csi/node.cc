@@ -48,7 +48,6 @@ absl::StatusOr<csi::v1::NodeStageVolumeResponse> Node::StageVolume(
   stage.set_fs_type(access.fs_type);
   for (const std::string& flag : access.mount_flags) stage.add_mount_flags(flag);
   stage.set_read_only(access.read_only);
-  if (access.mount_group) stage.set_mount_group(*access.mount_group);
   ASHLAR_RETURN_IF_ERROR(agent_.Call(context, &Stub::StageVolume, stage).status());
   return csi::v1::NodeStageVolumeResponse();
 }

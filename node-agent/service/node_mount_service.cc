@@ -32,6 +32,7 @@ grpc::ServerUnaryReactor* NodeMountService::StageVolume(grpc::CallbackServerCont
                        {},
                        stage.fs_type(),
                        {stage.mount_flags().begin(), stage.mount_flags().end()}};
+        args.read_only = stage.read_only();
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(stage.mode()));
         ASHLAR_RETURN_IF_ERROR(
             metrics_.Measure("stage", [&] { return volumes_.Stage(call, args); }));
@@ -68,6 +69,7 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
         args.target_path = publish.target_path();
         args.read_only = publish.read_only();
         args.single_writer = publish.single_writer();
+        if (publish.has_mount_group()) args.mount_group = publish.mount_group();
         args.mount_flags.assign(publish.mount_flags().begin(), publish.mount_flags().end());
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(publish.mode()));
         ASHLAR_RETURN_IF_ERROR(

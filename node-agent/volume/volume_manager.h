@@ -18,6 +18,7 @@
 // identity of their image, mounts), the journal (which step was under way, what was asked for).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,7 @@ struct StageArgs {
   VolumeMode mode = VolumeMode::kFilesystem;
   std::string fs_type;  // empty: whatever the volume has
   std::vector<std::string> mount_flags;
+  bool read_only = false;  // the same as "ro" among the flags
 };
 struct PublishArgs {
   std::string id, staging_path, target_path;
@@ -63,6 +65,7 @@ struct PublishArgs {
   bool read_only = false;
   std::vector<std::string> mount_flags;
   bool single_writer = false;
+  std::optional<uint32_t> mount_group;  // that shall own the filesystem
 };
 struct VolumeStats {
   VolumeMode mode = VolumeMode::kFilesystem;

@@ -293,6 +293,80 @@ TEST_F(VolumeManagerLoopTest, UncleanExt4IsCheckedBeforeItIsMounted) {
   EXPECT_THAT(out->out, HasSubstr("Filesystem state:         clean"));
 }
 
+bool TakesWrites(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool wrote = pwrite(fd, "x", 1, 0) == 1 && fsync(fd) == 0;
+  close(fd);
+  return wrote;
+}
+
+TEST_F(VolumeManagerLoopTest, ABlockVolumeForReadersRefusesWritesAtTheDevice) {
+  ASSERT_DONE(Ensure("v", 64 * kMiB, ""));
+  ASSERT_DONE(Stage("v", ""));
+  ASSERT_DONE(Publish("v", "", /*read_only=*/true));
+  const auto loops = agent_->loops.List();
+  const auto image = sys::StatFile(volumes().List()[0].path);
+  const std::string device = sys::FindByBacking(*loops, image->identity)->path;
+  EXPECT_FALSE(TakesWrites(Target()));
+  EXPECT_FALSE(TakesWrites(device)) << "whoever makes a node of their own";
+  const std::string second = Kubelet() + "/pods/second";
+  EXPECT_CODE(kFailedPrecondition, Publish("v", "", false, second));  // a writer beside a reader
+  ASSERT_DONE(Publish("v", "", true, second));
+  ASSERT_DONE(volumes().Unpublish({}, "v", second));
+  EXPECT_FALSE(TakesWrites(device)) << "one reader is left";
+  ASSERT_DONE(volumes().Unpublish({}, "v", Target()));
+  EXPECT_TRUE(TakesWrites(device));
+  ASSERT_DONE(Publish("v", ""));
+  EXPECT_TRUE(TakesWrites(Target()));
+  EXPECT_CODE(kFailedPrecondition, Publish("v", "", true, second));  // a reader beside a writer
+  ASSERT_DONE(TakeDown("v"));
+  ExpectNothingLeft();
+}
+
+TEST_F(VolumeManagerLoopTest, WhatIsStagedForReadersIsReadOnlyFromThereOn) {
+  for (const std::string fs : {"", "ext4", "xfs"}) {
+    SCOPED_TRACE(fs);
+    ASSERT_DONE(Ensure("v", 300 * kMiB, fs));
+    StageArgs stage{"v", Staging(), fs.empty() ? VolumeMode::kBlock : VolumeMode::kFilesystem};
+    stage.read_only = true;
+    ASSERT_DONE(volumes().Stage({}, stage));
+    ASSERT_DONE(volumes().Stage({}, stage));
+    EXPECT_CODE(kAlreadyExists, Stage("v", fs));  // it is staged for readers
+    if (fs.empty()) {
+      EXPECT_CODE(kFailedPrecondition, Publish("v", fs));
+    }
+    ASSERT_DONE(Publish("v", fs, true));
+    const std::string file = fs.empty() ? Target() : Target() + "/file";
+    EXPECT_FALSE(std::ofstream(file).put('x').flush().good());
+    const auto stats = volumes().Stats("v", Target());
+    ASSERT_DONE(stats.status());
+    EXPECT_EQ(stats->abnormal, "");
+    ASSERT_DONE(TakeDown("v"));
+  }
+  ExpectNothingLeft();
+}
+
+TEST_F(VolumeManagerLoopTest, AFilesystemIsGivenToTheGroupThatAPublicationNames) {
+  ASSERT_DONE(Ensure("v", 64 * kMiB, "ext4"));
+  ASSERT_DONE(Stage("v", "ext4"));
+  PublishArgs publish{"v", Staging(), Target()};
+  publish.mount_group = 4711;
+  publish.read_only = true;
+  ASSERT_DONE(volumes().Publish({}, publish));
+  struct stat have = {};
+  ASSERT_EQ(stat(Target().c_str(), &have), 0);
+  EXPECT_EQ(have.st_gid, 0u) << "readers change nothing";
+  ASSERT_DONE(volumes().Unpublish({}, "v", Target()));
+  publish.read_only = false;
+  ASSERT_DONE(volumes().Publish({}, publish));
+  ASSERT_EQ(stat(Target().c_str(), &have), 0);
+  EXPECT_EQ(have.st_gid, 4711u);
+  EXPECT_EQ(have.st_mode & 02770, 02770u);
+  ASSERT_DONE(TakeDown("v"));
+  ExpectNothingLeft();
+}
+
 TEST_F(VolumeManagerLoopTest, SingleWriterRefusesASecondTarget) {
   ASSERT_DONE(Ensure("v1", 32 * kMiB, "ext4"));
   ASSERT_DONE(Stage("v1", "ext4"));

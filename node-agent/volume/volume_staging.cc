@@ -5,7 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/system/block_writability.h"
 #include "lib/system/files.h"
+#include "lib/system/group_ownership.h"
 #include "node-agent/volume/mount_flags.h"
 #include "node-agent/volume/superblock.h"
 #include "node-agent/volume/volume_manager.h"
@@ -26,6 +28,36 @@ absl::Status CheckMode(const VolumeEntry& entry, VolumeMode wanted) {
 
 bool KnowsPath(const VolumeEntry& entry, const std::string& path) {
   return entry.record.staging_path == path || entry.record.publications.count(path) > 0;
+}
+
+// Whether the volume is staged read-only.
+bool IsReader(const VolumeRecord& record) {
+  const auto options = ParseMountFlags(record.mount_flags, record.facts.fs_type);
+  return options.ok() && (options->flags & MS_RDONLY) != 0;
+}
+
+// A block device refuses writes for all target paths or for none: a read-only bind mount of its
+// node would stop nobody. FailedPrecondition if they do not agree.
+absl::Status CheckWriters(const VolumeRecord& record, const std::string& target, bool read_only) {
+  if (record.facts.mode != VolumeMode::kBlock) return absl::OkStatus();
+  if (IsReader(record) && !read_only)
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", record.facts.id, " is staged read-only"));
+  for (const auto& [other, publication] : record.publications)
+    if (other != target && publication.read_only != read_only)
+      return absl::FailedPreconditionError(absl::StrCat(
+          "block volume ", record.facts.id, " is published ",
+          publication.read_only ? "read-only" : "for writing", " at ", other, " and can't be ",
+          read_only ? "read-only" : "for writing", " elsewhere at the same time"));
+  return absl::OkStatus();
+}
+
+// Gives a device that refused writes back to whoever comes next.
+void TakeWritesAgain(const VolumeRecord& record) {
+  if (!record.attached() || record.facts.mode != VolumeMode::kBlock) return;
+  const absl::Status status = sys::SetReadOnly(record.device, false);
+  if (!status.ok() && !absl::IsNotFound(status))
+    LogWarning("device stays read-only", {{"device", record.device}, {"error", status.ToString()}});
 }
 
 }  // namespace
@@ -53,13 +85,15 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
   if (!args.fs_type.empty() && args.fs_type != facts.fs_type)
     return absl::InvalidArgumentError(absl::StrCat("fs_type is \"", args.fs_type, "\": volume ",
                                                    args.id, " has \"", facts.fs_type, "\""));
+  std::vector<std::string> mount_flags = args.mount_flags;
+  if (args.read_only) mount_flags.push_back("ro");
   ASHLAR_ASSIGN_OR_RETURN(const sys::MountOptions options,
-                          ParseMountFlags(args.mount_flags, facts.fs_type));
+                          ParseMountFlags(mount_flags, facts.fs_type));
   ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(entry));
   if (staged && entry.record.staging_path != path)
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", args.id, " is staged at ", entry.record.staging_path));
-  if (staged && entry.record.mount_flags != args.mount_flags)
+  if (staged && entry.record.mount_flags != mount_flags)
     return absl::AlreadyExistsError(
         absl::StrCat("volume ", args.id, " is staged at ", path, " with other mount_flags"));
   if (staged && entry.record.phase == VolumePhase::kStaged) return absl::OkStatus();
@@ -70,7 +104,7 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
   }
   entry.record.phase = VolumePhase::kStaging;
   entry.record.staging_path = path;
-  entry.record.mount_flags = args.mount_flags;
+  entry.record.mount_flags = mount_flags;
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
   if (const absl::Status mounted = MountStaged(context, entry, options); !mounted.ok()) {
     if (const absl::Status undone = TearDown(entry); !undone.ok())
@@ -98,8 +132,11 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
     ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
     ASHLAR_RETURN_IF_ERROR(env_.mounts.MountDevice(
         context, entry.record.device, entry.record.staging_path, facts.fs_type, options));
-    if (must_grow && facts.fs_type == "xfs") ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
+    if (must_grow && facts.fs_type == "xfs" && !IsReader(entry.record))
+      ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   }
+  if (facts.mode == VolumeMode::kBlock && IsReader(entry.record))
+    ASHLAR_RETURN_IF_ERROR(sys::SetReadOnly(entry.record.device, true));
   entry.record.phase = VolumePhase::kStaged;
   return table_.Put(entry);
 }
@@ -137,6 +174,7 @@ absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
     if (mount.ok() && (unplugged || (attached.ok() && attached->ShownBy(*mount))))
       ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
   }
+  TakeWritesAgain(record);
   if (entry.stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, record.device));
   record.phase = VolumePhase::kCarved;
   record.device.clear();
@@ -207,6 +245,10 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
   bool done = false;
   ASHLAR_RETURN_IF_ERROR(CheckTarget(args, entry, target, done));
   if (done) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(CheckWriters(entry.record, target, args.read_only));
+  const bool block = entry.record.facts.mode == VolumeMode::kBlock;
+  if (args.mount_group && !block && !args.read_only && !IsReader(entry.record))
+    ASHLAR_RETURN_IF_ERROR(sys::GiveToGroup(context, staging, *args.mount_group));
   entry.record.phase = VolumePhase::kPublishing;
   entry.record.target_path = target;
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
@@ -215,14 +257,16 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
   unsigned long flags = own.flags & kPerMountFlags;
   if (args.read_only) flags |= MS_RDONLY;
   if (flags != 0) flags |= inherited & kPerMountFlags;
-  const bool block = entry.record.facts.mode == VolumeMode::kBlock;
-  const absl::Status bound = env_.mounts.Bind(block ? entry.record.device : staging, target, flags);
+  absl::Status bound;
+  if (block && args.read_only) bound = sys::SetReadOnly(entry.record.device, true);
+  if (bound.ok()) bound = env_.mounts.Bind(block ? entry.record.device : staging, target, flags);
   entry.record.phase = VolumePhase::kStaged;
   entry.record.target_path.clear();
   if (bound.ok()) {
     entry.record.publications[target].read_only = args.read_only;
     entry.record.single_writer = entry.record.single_writer || args.single_writer;
   }
+  if (entry.record.publications.empty() && !IsReader(entry.record)) TakeWritesAgain(entry.record);
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
   ASHLAR_RETURN_IF_ERROR(bound);
   LogInfo("volume published",
@@ -249,6 +293,8 @@ absl::Status VolumeManager::Unpublish(const CallContext& context, const std::str
   if (gone.ok()) gone = env_.mounts.RemoveTarget(target);
   if (gone.ok()) entry->record.publications.erase(target);
   if (entry->record.publications.empty()) entry->record.single_writer = false;
+  if (entry->record.publications.empty() && !IsReader(entry->record))
+    TakeWritesAgain(entry->record);
   entry->record.phase = VolumePhase::kStaged;
   entry->record.target_path.clear();
   ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
@@ -283,6 +329,9 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
                                                       " and must be resized first"));
   ASHLAR_RETURN_IF_ERROR(attachments_.UpdateCapacity(*entry.stored, entry.record.device));
   if (entry.record.facts.mode == VolumeMode::kBlock) return entry.stored->size_bytes;
+  if (IsReader(entry.record))
+    return absl::FailedPreconditionError(
+        absl::StrCat("volume ", id, " is staged read-only; its filesystem can't grow"));
   ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   // The kernel zeroes new inode tables by punching them out of the image.
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
@@ -320,7 +369,7 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
   stats.available_inodes = fs.free_inodes;
   stats.used_inodes = fs.total_inodes - fs.free_inodes;
   const std::string super = absl::StrCat(mount->super_options, ",");
-  if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,"))
+  if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,") && !IsReader(entry.record))
     stats.abnormal = "the filesystem has become read-only after an error";
   return stats;
 }
