@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "csi/request_validation.h"
-#include "lib/api/quantity.h"
 #include "lib/base/status_macros.h"
 
 namespace ashlar::csi_driver {
@@ -34,29 +33,8 @@ absl::Status ReadFsType(absl::string_view field, const std::string& value, Param
   return absl::OkStatus();
 }
 
-absl::Status ReadSizeBytes(absl::string_view field, const std::string& value,
-                           Parameters& parameters) {
-  const absl::StatusOr<int64_t> bytes = api::ParseBytes(value);
-  if (!bytes.ok() || *bytes <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, " '", value,
-                     "' is not a size; accepted: bytes above 0 as a quantity, "
-                     "such as 500Mi or 2Gi"));
-  }
-  parameters.size_bytes = *bytes;
-  return absl::OkStatus();
-}
-
 const char* MapOf(Place place) {
-  switch (place) {
-    case Place::kStorageClass:
-      return "parameters";
-    case Place::kVolumeAttributesClass:
-      return "mutable_parameters";
-    case Place::kInlineVolume:
-      break;
-  }
-  return "volume_context";
+  return place == Place::kStorageClass ? "parameters" : "mutable_parameters";
 }
 
 const ParameterRule* FindRule(Place place, absl::string_view name) {
@@ -84,10 +62,6 @@ void ReadAdded(absl::string_view name, const std::string& value, Parameters& par
 
 bool MayBeAdded(Place place, absl::string_view name) {
   if (!absl::ConsumePrefix(&name, kKubernetes)) return false;
-  if (place == Place::kInlineVolume) {
-    return name == "ephemeral" || absl::StartsWith(name, "pod.") ||
-           absl::StartsWith(name, "serviceAccount.");
-  }
   return place == Place::kStorageClass &&
          (name == "pvc/namespace" || name == "pvc/name" || name == "pv/name");
 }
@@ -100,11 +74,6 @@ const std::vector<ParameterRule>& ParameterRules() {
        nullptr, "Fast_Disks", ReadPool},
       {Place::kStorageClass, kFsType, "The filesystem of volumes that are not raw block devices.",
        "`ext4`, `xfs`", "`ext4`", "ntfs", ReadFsType},
-      {Place::kInlineVolume, "pool",
-       "The Pool that the volume is carved from; its `spec.allowInline` must be true.",
-       "the name of a Pool", nullptr, "Fast_Disks", ReadPool},
-      {Place::kInlineVolume, "size", "The size of the volume, rounded up to a multiple of 1 MiB.",
-       "bytes as a quantity: `500Mi`, `2Gi`", nullptr, "2 GB", ReadSizeBytes},
   };
   return *rules;
 }

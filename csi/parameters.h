@@ -3,7 +3,6 @@
 // Parameters. Pure.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,6 @@ using StringMap = google::protobuf::Map<std::string, std::string>;
 enum class ParameterPlace {
   kStorageClass,           // StorageClass.parameters
   kVolumeAttributesClass,  // VolumeAttributesClass.parameters
-  kInlineVolume,           // csi.volumeAttributes of a pod's volume
 };
 
 // What the values say. A field that no parameter of the place sets keeps its default.
@@ -27,7 +25,6 @@ struct Parameters {
   std::string fs_type;
   std::string claim_namespace;
   std::string claim_name;
-  int64_t size_bytes = 0;  // inline volumes
 };
 
 struct ParameterRule {

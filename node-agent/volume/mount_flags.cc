@@ -2,6 +2,7 @@
 
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -88,6 +89,21 @@ absl::StatusOr<sys::MountOptions> ParseMountFlags(const std::vector<std::string>
     }
   }
   return options;
+}
+
+std::vector<std::string> AcceptedMountFlags(const std::string& fs_type) {
+  std::vector<std::string> flags;
+  for (const auto& [flag, bits] : KernelFlags()) flags.emplace_back(flag);
+  for (const auto& [flag, owner] : DataOptions())
+    if (owner.empty() || owner == fs_type) flags.emplace_back(flag);
+  std::sort(flags.begin(), flags.end());
+  return flags;
+}
+
+std::vector<std::pair<std::string, std::string>> RefusedMountFlags() {
+  std::vector<std::pair<std::string, std::string>> refused;
+  for (const auto& [flag, why] : Refusals()) refused.emplace_back(flag, why);
+  return refused;
 }
 
 }  // namespace ashlar::node_agent
