@@ -1,5 +1,6 @@
 #include "node-agent/storage/format_image.h"
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/volume_facts.h"
@@ -15,10 +16,13 @@ constexpr int64_t kMostInMemory = int64_t{256} << 30;
 // journal. No blocks are kept for root: the volume has one user. No discard: it would punch out
 // the bytes that were just reserved.
 absl::Status MakeExt4(sys::CommandRunner& commands, const CallContext& context,
-                      const std::string& path) {
-  return sys::RunChecked(commands, context,
-                         {"mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-E",
-                          "nodiscard,assume_storage_prezeroed=1", path});
+                      const std::string& path, const std::string& uuid) {
+  std::vector<std::string> argv = {"mkfs.ext4", "-q",   "-F",
+                                   "-b",        "4096", "-m",
+                                   "0",         "-E",   "nodiscard,assume_storage_prezeroed=1"};
+  if (!uuid.empty()) argv.insert(argv.end(), {"-U", uuid});
+  argv.push_back(path);
+  return sys::RunChecked(commands, context, argv);
 }
 
 // mke2fs syncs four times on its way; in memory that costs nothing, and the image is synced once.
@@ -26,7 +30,7 @@ absl::Status MakeExt4InMemory(sys::CommandRunner& commands, const CallContext& c
                               const ImageToFormat& image) {
   ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd memory,
                           sys::MakeMemoryFile("ext4", image.size_bytes));
-  ASHLAR_RETURN_IF_ERROR(MakeExt4(commands, context, sys::SharedPath(memory)));
+  ASHLAR_RETURN_IF_ERROR(MakeExt4(commands, context, sys::SharedPath(memory), image.uuid));
   return sys::CopyData(memory.get(), image.fd, image.path);
 }
 
@@ -35,10 +39,13 @@ absl::Status MakeExt4InMemory(sys::CommandRunner& commands, const CallContext& c
 absl::Status FormatImage(sys::CommandRunner& commands, const CallContext& context,
                          const ImageToFormat& image) {
   // mkfs.xfs zeroes its log, which has 64 MiB or more: better not in memory.
-  if (image.fs_type == "xfs")
-    return sys::RunChecked(commands, context,
-                           {"mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096", image.path});
-  if (image.size_bytes > kMostInMemory) return MakeExt4(commands, context, image.path);
+  if (image.fs_type == "xfs") {
+    std::vector<std::string> argv = {"mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096"};
+    if (!image.uuid.empty()) argv.insert(argv.end(), {"-m", absl::StrCat("uuid=", image.uuid)});
+    argv.push_back(image.path);
+    return sys::RunChecked(commands, context, argv);
+  }
+  if (image.size_bytes > kMostInMemory) return MakeExt4(commands, context, image.path, image.uuid);
   return MakeExt4InMemory(commands, context, image);
 }
 

@@ -3,6 +3,7 @@
 #include "node-agent/storage/file/file_directory.h"
 #include "node-agent/storage/file/file_drive.h"
 #include "node-agent/storage/partition/partition_medium.h"
+#include "node-agent/storage/wholedrive/whole_drive_medium.h"
 
 namespace ashlar::node_agent {
 
@@ -14,6 +15,8 @@ MakePoolMedium PoolMedia(const PoolEnvironment& env) {
     }
     if (spec.backend == BackendKind::kPartition)
       return std::make_unique<PartitionMedium>(env, spec);
+    if (spec.backend == BackendKind::kWholeDrive)
+      return std::make_unique<WholeDriveMedium>(env, spec);
     return nullptr;
   };
 }

@@ -2,6 +2,7 @@
 #include "lib/system/command_runner.h"
 #include "node-agent/storage/file/file_backend.h"
 #include "node-agent/storage/partition/partition_backend.h"
+#include "node-agent/storage/wholedrive/whole_drive_backend.h"
 #include "node-agent/testing/backend_contract.h"
 #include "node-agent/testing/kernel_contract.h"
 #include "node-agent/testing/loop_lab.h"
@@ -70,6 +71,32 @@ class PartitionBackendUnderTest final : public BackendUnderTest {
   std::unique_ptr<PartitionBackend> backend_;
 };
 
+class WholeDriveBackendUnderTest final : public BackendUnderTest {
+ public:
+  static constexpr int64_t kDriveBytes = 400 * kMiB;
+  WholeDriveBackendUnderTest() { Reopen(); }
+  StorageBackend& backend() override { return *backend_; }
+  void Reopen() override {
+    backend_.reset();
+    backend_ = std::make_unique<WholeDriveBackend>(commands_, scanner_, "uid-1",
+                                                   lab_.Path("records"), lab_.Path("links"));
+    std::vector<WholeDrive> drives;
+    const auto found = scanner_.Scan({drive_});
+    for (const Drive& drive : *found)
+      if (drive.device == drive_) drives.push_back({drive});
+    EXPECT_EQ(backend_->SetDrives(drives, 0).status(), absl::OkStatus());
+  }
+
+ private:
+  LoopLab lab_;
+  const std::string drive_ = lab_.MakeDrive(kDriveBytes);
+  sys::PosixCommandRunner commands_;
+  sys::KernelMountTable mounts_;
+  sys::KernelLoopDevices loops_;
+  DriveScanner scanner_{mounts_, loops_};
+  std::unique_ptr<WholeDriveBackend> backend_;
+};
+
 class LabEnvironment final : public testing::Environment {
  public:
   void SetUp() override { ASHLAR_NEEDS_LOOP_LAB(); }
@@ -93,8 +120,10 @@ std::unique_ptr<BackendUnderTest> Make() {
 INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
                          testing::Values(BackendParam{"FileFull", MakeFile<false>},
                                          BackendParam{"FileSparse", MakeFile<true>},
-                                         BackendParam{"Partition",
-                                                      Make<PartitionBackendUnderTest>}),
+                                         BackendParam{"Partition", Make<PartitionBackendUnderTest>},
+                                         BackendParam{"WholeDrive",
+                                                      Make<WholeDriveBackendUnderTest>,
+                                                      WholeDriveBackendUnderTest::kDriveBytes}),
                          [](const auto& param) { return param.param.name; });
 
 }  // namespace

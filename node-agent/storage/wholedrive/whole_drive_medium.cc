@@ -1,0 +1,53 @@
+#include "node-agent/storage/wholedrive/whole_drive_medium.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/status_macros.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+// Loop devices have no identity but their name; nobody expects them to outlive a boot.
+bool IsIdentified(const Drive& drive) {
+  return drive.id != drive.device || drive.transport == "loop";
+}
+
+}  // namespace
+
+WholeDriveMedium::WholeDriveMedium(const PoolEnvironment& env, const PoolSpec& spec)
+    : env_(env),
+      backend_(std::make_shared<WholeDriveBackend>(
+          env.commands, env.scanner, spec.uid,
+          absl::StrCat(env.state_dir, "/drives/", FileStem(spec.name)),
+          absl::StrCat(env.state_dir, "/pools/", FileStem(spec.name)))) {}
+
+bool WholeDriveMedium::Carries(const Drive& drive) const { return backend_->Holds(drive.id); }
+
+absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord& record,
+                                                  SavePoolRecord) {
+  const DeviceSource& wanted = *record.spec.devices;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> all, env_.scanner.Scan(wanted.paths));
+  std::vector<WholeDrive> drives;
+  // Also drives that match no longer: one of them may be a volume.
+  for (const Drive& drive : all)
+    if (IsIdentified(drive)) drives.push_back({drive, Matches(wanted, drive)});
+  ASHLAR_ASSIGN_OR_RETURN(const std::set<std::string> held,
+                          backend_->SetDrives(std::move(drives), record.spec.reserve_bytes));
+  OpenedPool pool{backend_, {}};
+  std::vector<std::string> refused;
+  for (const Drive& drive : all) {
+    const bool matches = Matches(wanted, drive);
+    if (held.count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
+      pool.devices.push_back(drive.id);
+    else if (matches)
+      refused.push_back(absl::StrCat(
+          drive.id, " ", IsIdentified(drive) ? drive.busy_reason : "has no identifier of its own"));
+  }
+  if (!pool.devices.empty()) return pool;
+  if (refused.empty())
+    return NotReady("NoMatchingDrive", "no drive of this node matches spec.devices");
+  return NotReady("NoFreeDrive",
+                  absl::StrCat("no matching drive is free: ", absl::StrJoin(refused, "; ")));
+}
+
+}  // namespace ashlar::node_agent
