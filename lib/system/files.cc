@@ -175,6 +175,7 @@ absl::StatusOr<FileStat> StatFile(const std::string& path) {
   result.special_device = st.st_rdev;
   result.size_bytes = st.st_size;
   result.used_bytes = st.st_blocks * 512;
+  result.permissions = st.st_mode & 07777;
   result.is_directory = S_ISDIR(st.st_mode);
   result.is_regular = S_ISREG(st.st_mode);
   result.is_block_device = S_ISBLK(st.st_mode);

@@ -59,6 +59,7 @@ struct FileStat {
   uint64_t special_device = 0;  // of a device node
   int64_t size_bytes = 0;
   int64_t used_bytes = 0;  // blocks that the filesystem gave to it
+  mode_t permissions = 0;
   bool is_directory = false;
   bool is_regular = false;
   bool is_block_device = false;

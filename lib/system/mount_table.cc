@@ -1,6 +1,8 @@
 #include "lib/system/mount_table.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,6 +100,25 @@ absl::Status KernelMountTable::RemoveTarget(const std::string& target) {
     return absl::FailedPreconditionError(absl::StrCat(target, " is not an empty file"));
   if (unlinkat(parent->get(), name, 0) != 0 && errno != ENOENT)
     return ErrnoStatus(errno, absl::StrCat("remove ", target));
+  return absl::OkStatus();
+}
+
+absl::Status KernelMountTable::Freeze(const std::string& target) {
+  ASHLAR_RETURN_IF_ERROR(Find(target).status());
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(target, O_RDONLY | O_DIRECTORY));
+  // Most of what is to be written out is written while others may still write.
+  if (syncfs(fd.get()) != 0) return ErrnoStatus(errno, absl::StrCat("sync ", target));
+  if (ioctl(fd.get(), FIFREEZE, 0) != 0) return ErrnoStatus(errno, absl::StrCat("freeze ", target));
+  return absl::OkStatus();
+}
+
+absl::Status KernelMountTable::Thaw(const std::string& target) {
+  const absl::Status mounted = Find(target).status();
+  if (absl::IsNotFound(mounted)) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(mounted);
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(target, O_RDONLY | O_DIRECTORY));
+  if (ioctl(fd.get(), FITHAW, 0) != 0 && errno != EINVAL)  // EINVAL: not frozen
+    return ErrnoStatus(errno, absl::StrCat("thaw ", target));
   return absl::OkStatus();
 }
 

@@ -45,6 +45,12 @@ class MountTable {
   virtual absl::Status Unmount(const std::string& target) = 0;
   // Removes an empty directory or file that was a mount point; absent is OK.
   virtual absl::Status RemoveTarget(const std::string& target) = 0;
+  // Writes out the filesystem that is mounted at `target` and lets nobody write to it until Thaw:
+  // its device holds what it would after an unmount, or a log that is replayed. It stays so even if
+  // this process dies. FailedPrecondition: it is frozen already.
+  virtual absl::Status Freeze(const std::string& target) = 0;
+  // Not frozen, or nothing mounted there, is OK.
+  virtual absl::Status Thaw(const std::string& target) = 0;
 };
 
 class KernelMountTable final : public MountTable {
@@ -58,6 +64,8 @@ class KernelMountTable final : public MountTable {
                     unsigned long flags) override;
   absl::Status Unmount(const std::string& target) override;
   absl::Status RemoveTarget(const std::string& target) override;
+  absl::Status Freeze(const std::string& target) override;
+  absl::Status Thaw(const std::string& target) override;
 };
 
 // The topmost mount at exactly `target`, or nullptr.

@@ -60,8 +60,8 @@ class App final : public AgentApp {
                           options_.pool_directories},
         pools_(options_.state_dir, PoolMedia(pool_environment_)),
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
-        volumes_({pools_, journal_, commands_, mounts_, loops_}, PathPolicy(options_.publish_roots),
-                 boot_id),
+        volumes_({pools_, journal_, commands_, mounts_, loops_, clock_},
+                 PathPolicy(options_.publish_roots), boot_id),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         feed_(scanner_, nvme_, pools_, volumes_, clock_),
         watch_(

@@ -120,6 +120,8 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
   state.set_publications(status.publications);
   state.set_healthy(status.healthy);
   state.set_message(status.message);
+  state.set_snapshot(status.facts.kind == VolumeKind::kSnapshot);
+  state.set_source(status.facts.source);
   return state;
 }
 

@@ -87,8 +87,8 @@ grpc::ServerUnaryReactor* NodeAgentService::EnsureVolume(grpc::CallbackServerCon
       context, *request, *response,
       [this](const CallContext& call,
              const pb::EnsureVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
-        EnsureVolumeArgs args{
-            volume.volume_id(), volume.pool(), volume.size_bytes(), {}, volume.fs_type()};
+        EnsureVolumeArgs args{volume.volume_id(), volume.pool(),  volume.size_bytes(), {},
+                              volume.fs_type(),   volume.source()};
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(volume.mode()));
         ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("carve", [&] {
           return volumes_.Ensure(call, args);
@@ -125,6 +125,42 @@ grpc::ServerUnaryReactor* NodeAgentService::RemoveVolume(grpc::CallbackServerCon
         feed_.Poke();
         return pb::RemoveVolumeResponse();
       });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::EnsureSnapshots(
+    grpc::CallbackServerContext* context, const pb::EnsureSnapshotsRequest* request,
+    pb::EnsureSnapshotsResponse* response) {
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext& call, const pb::EnsureSnapshotsRequest& wanted)
+                           -> absl::StatusOr<pb::EnsureSnapshotsResponse> {
+                         std::vector<SnapshotArgs> args;
+                         for (const pb::SnapshotToTake& snapshot : wanted.snapshots())
+                           args.push_back({snapshot.snapshot_id(), snapshot.volume_id()});
+                         ASHLAR_ASSIGN_OR_RETURN(const std::vector<VolumeStatus> statuses,
+                                                 metrics_.Measure("snapshot", [&] {
+                                                   return volumes_.EnsureSnapshots(call, args);
+                                                 }));
+                         feed_.Poke();
+                         pb::EnsureSnapshotsResponse made;
+                         for (const VolumeStatus& status : statuses)
+                           *made.add_snapshots() = ToProto(status);
+                         return made;
+                       });
+}
+
+grpc::ServerUnaryReactor* NodeAgentService::RemoveSnapshot(grpc::CallbackServerContext* context,
+                                                           const pb::RemoveSnapshotRequest* request,
+                                                           pb::RemoveSnapshotResponse* response) {
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext& call, const pb::RemoveSnapshotRequest& snapshot)
+                           -> absl::StatusOr<pb::RemoveSnapshotResponse> {
+                         ASHLAR_RETURN_IF_ERROR(metrics_.Measure("remove_snapshot", [&] {
+                           return volumes_.Remove(call, snapshot.snapshot_id(),
+                                                  VolumeKind::kSnapshot);
+                         }));
+                         feed_.Poke();
+                         return pb::RemoveSnapshotResponse();
+                       });
 }
 
 grpc::ServerUnaryReactor* NodeAgentService::ListVolumes(grpc::CallbackServerContext* context,

@@ -45,6 +45,12 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
   grpc::ServerUnaryReactor* RemoveVolume(grpc::CallbackServerContext* context,
                                          const agent::v1::RemoveVolumeRequest* request,
                                          agent::v1::RemoveVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* EnsureSnapshots(grpc::CallbackServerContext* context,
+                                            const agent::v1::EnsureSnapshotsRequest* request,
+                                            agent::v1::EnsureSnapshotsResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveSnapshot(grpc::CallbackServerContext* context,
+                                           const agent::v1::RemoveSnapshotRequest* request,
+                                           agent::v1::RemoveSnapshotResponse* response) override;
   grpc::ServerUnaryReactor* ListVolumes(grpc::CallbackServerContext* context,
                                         const agent::v1::ListVolumesRequest* request,
                                         agent::v1::ListVolumesResponse* response) override;

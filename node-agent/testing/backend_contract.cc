@@ -227,4 +227,34 @@ TEST_P(BackendContract, ACopyHasTheBytesOfItsMomentAndOutlivesItsSource) {
   EXPECT_EQ(backend().Usage()->allocated_bytes, 0);
 }
 
+// A volume that shares its bytes with a snapshot needs a new place for each that it writes.
+TEST_P(BackendContract, AVolumeCanBeWrittenAllOverWhateverCopiesThereAreAndHoweverFullThePoolIs) {
+  if (!backend().Traits().copy || !backend().Traits().block)
+    GTEST_SKIP() << "this backend makes no copies of block volumes";
+  const auto rewrite = [](const StoredVolume& volume, char byte) {
+    for (int64_t at = 0; at < volume.size_bytes; at += kMiB)
+      Write(volume, at, std::string(kMiB, byte));
+  };
+  const int64_t size = backend().Usage()->largest_bytes / 4 / kMiB * kMiB;
+  const auto source = Create("source", size);
+  ASSERT_TRUE(source.ok()) << source.status();
+  rewrite(*source, 'a');
+  ASSERT_TRUE(Create("snapshot", source->size_bytes, "", "source", VolumeKind::kSnapshot).ok());
+  const auto clone = Create("clone", source->size_bytes, "", "source");
+  ASSERT_TRUE(clone.ok()) << clone.status();
+  const int64_t rest = backend().Usage()->largest_bytes;
+  ASSERT_LT(rest, size + size / 2) << "copies were promised nothing";
+  const auto filler = Create("filler", rest);
+  ASSERT_TRUE(filler.ok()) << filler.status();
+  for (const StoredVolume& volume : {*source, *clone, *filler}) rewrite(volume, 'z');
+  const auto snapshot = backend().Prepare({}, "snapshot");
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  EXPECT_EQ(Read(*snapshot, size - 1, 1), "a");
+  EXPECT_EQ(Create("more", source->size_bytes, "", "source", VolumeKind::kSnapshot).status().code(),
+            StatusCode::kResourceExhausted);
+  for (const char* id : {"source", "snapshot", "clone", "filler"})
+    ASSERT_TRUE(backend().Remove({}, id).ok());
+  EXPECT_EQ(backend().Usage()->allocated_bytes, 0);
+}
+
 }  // namespace ashlar::node_agent

@@ -50,7 +50,6 @@ absl::StatusOr<PoolUsage> FakeBackend::Usage() {
 absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const VolumeFacts& facts,
                                                  int64_t size_bytes) {
   ASHLAR_RETURN_IF_ERROR(failures_.Take("Create"));
-  if (!facts.source.empty()) return absl::UnimplementedError("copies of volumes are not made");
   MutexLock lock(mu_);
   if (volumes_.count(facts.id) > 0)
     return absl::AlreadyExistsError(absl::StrCat("volume ", facts.id, " exists"));
@@ -59,6 +58,14 @@ absl::StatusOr<StoredVolume> FakeBackend::Create(const CallContext&, const Volum
   ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd,
                           sys::OpenFile(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
   ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd.get(), size_bytes, path));
+  if (!facts.source.empty()) {
+    const auto source = volumes_.find(facts.source);
+    if (source == volumes_.end())
+      return absl::NotFoundError(absl::StrCat("there is no volume or snapshot ", facts.source));
+    ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd from, sys::OpenFile(source->second.path, O_RDONLY));
+    ASHLAR_RETURN_IF_ERROR(sys::CopyData(from.get(), fd.get(), path));
+    return volumes_[facts.id] = StoredVolume{facts, size_bytes, path, VolumeForm::kImage, 1};
+  }
   const std::string head = facts.fs_type == "ext4" ? Superblock(size_bytes) : "";
   if (write(fd.get(), head.data(), head.size()) != static_cast<ssize_t>(head.size()))
     return absl::InternalError(absl::StrCat("write ", path));

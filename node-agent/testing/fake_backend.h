@@ -22,7 +22,7 @@ class FakeBackend final : public StorageBackend {
 
   Failures& failures() { return failures_; }
 
-  BackendTraits Traits() const override { return {true, {"ext4"}, true, false}; }
+  BackendTraits Traits() const override { return {true, {"ext4"}, true, true}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
                                       int64_t size_bytes) override;

@@ -174,6 +174,30 @@ absl::Status FakeKernel::Mounts::Unmount(const std::string& target) {
   return absl::OkStatus();
 }
 
+bool FakeKernel::IsFrozen(const std::string& target) {
+  const absl::StatusOr<sys::MountPoint> mount = mounts_.Find(target);
+  MutexLock lock(state_->mu);
+  return mount.ok() && state_->frozen.count({mount->major, mount->minor}) > 0;
+}
+
+absl::Status FakeKernel::Mounts::Freeze(const std::string& target) {
+  ASHLAR_RETURN_IF_ERROR(kernel_.failures_->Take("Freeze"));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::MountPoint mount, Find(target));
+  State& state = *kernel_.state_;
+  MutexLock lock(state.mu);
+  if (state.frozen.insert({mount.major, mount.minor}).second) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("freeze ", target, ": busy"));
+}
+
+absl::Status FakeKernel::Mounts::Thaw(const std::string& target) {
+  ASHLAR_RETURN_IF_ERROR(kernel_.failures_->Take("Thaw"));
+  const absl::StatusOr<sys::MountPoint> mount = Find(target);
+  State& state = *kernel_.state_;
+  MutexLock lock(state.mu);
+  if (mount.ok()) state.frozen.erase({mount->major, mount->minor});
+  return absl::OkStatus();
+}
+
 // Targets are only names here.
 absl::Status FakeKernel::Mounts::RemoveTarget(const std::string&) {
   return kernel_.failures_->Take("RemoveTarget");

@@ -24,6 +24,8 @@ class FakeKernel {
 
   sys::LoopDevices& loops() { return loops_; }
   sys::MountTable& mounts() { return mounts_; }
+  // Whether the filesystem that is mounted there is frozen.
+  bool IsFrozen(const std::string& target);
   // Methods are those of the two interfaces that change something.
   Failures& failures() { return *failures_; }
 
@@ -39,6 +41,7 @@ class FakeKernel {
     std::map<std::string, sys::LoopDevice> devices ABSL_GUARDED_BY(mu);
     std::multiset<std::string> held ABSL_GUARDED_BY(mu);
     std::vector<Mount> mounts ABSL_GUARDED_BY(mu);
+    std::set<std::pair<uint32_t, uint32_t>> frozen ABSL_GUARDED_BY(mu);  // devices
     uint32_t next_device ABSL_GUARDED_BY(mu) = 4096;
     int64_t next_mount ABSL_GUARDED_BY(mu) = 1;
 
@@ -72,6 +75,8 @@ class FakeKernel {
                       unsigned long flags) override;
     absl::Status Unmount(const std::string& target) override;
     absl::Status RemoveTarget(const std::string& target) override;
+    absl::Status Freeze(const std::string& target) override;
+    absl::Status Thaw(const std::string& target) override;
 
    private:
     FakeKernel& kernel_;

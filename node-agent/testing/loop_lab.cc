@@ -151,6 +151,20 @@ absl::Status SteppedMounts::RemoveTarget(const std::string& target) {
   return status;
 }
 
+absl::Status SteppedMounts::Freeze(const std::string& target) {
+  hook_("before freeze");
+  const absl::Status status = kernel_.Freeze(target);
+  hook_("after freeze");
+  return status;
+}
+
+absl::Status SteppedMounts::Thaw(const std::string& target) {
+  hook_("before thaw");
+  const absl::Status status = kernel_.Thaw(target);
+  hook_("after thaw");
+  return status;
+}
+
 absl::StatusOr<sys::HeldLoopDevice> SteppedLoops::Attach(const CallContext& context,
                                                          const std::string& file,
                                                          const sys::LoopOptions& options) {
@@ -202,8 +216,8 @@ AgentStack::AgentStack(const std::string& state_dir, std::vector<std::string> pu
       pool_environment{commands, mounts, scanner, state_dir, {}},
       pools(state_dir, PoolMedia(pool_environment)),
       journal(hook, absl::StrCat(state_dir, "/journal/volumes")),
-      volumes({pools, journal, commands, mounts, loops}, PathPolicy(std::move(publish_roots)),
-              boot_id) {}
+      volumes({pools, journal, commands, mounts, loops, clock},
+              PathPolicy(std::move(publish_roots)), boot_id) {}
 
 absl::Status AgentStack::Start() {
   if (const absl::Status loaded = pools.Load({}); !loaded.ok()) return loaded;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "lib/base/clock.h"
 #include "lib/system/command_runner.h"
 #include "lib/system/loop_devices.h"
 #include "lib/system/mount_table.h"
@@ -56,6 +57,8 @@ class SteppedMounts final : public sys::MountTable {
                     unsigned long flags) override;
   absl::Status Unmount(const std::string& target) override;
   absl::Status RemoveTarget(const std::string& target) override;
+  absl::Status Freeze(const std::string& target) override;
+  absl::Status Thaw(const std::string& target) override;
 
  private:
   const StepHook& hook_;
@@ -117,6 +120,7 @@ struct AgentStack {
   SteppedCommands commands{hook};
   SteppedMounts mounts{hook};
   SteppedLoops loops{hook};
+  RealClock clock;
   DriveScanner scanner;
   PoolEnvironment pool_environment;
   PoolSet pools;

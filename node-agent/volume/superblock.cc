@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace ashlar::node_agent {
@@ -19,6 +20,12 @@ uint64_t Big(absl::string_view bytes, size_t offset, size_t length) {
   for (size_t i = 0; i < length; ++i)
     value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
   return value;
+}
+
+std::string Uuid(absl::string_view bytes) {
+  const std::string hex = absl::BytesToHexString(bytes.substr(0, 16));
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
 }
 
 absl::StatusOr<int64_t> Product(uint64_t blocks, uint64_t block_bytes) {
@@ -43,6 +50,7 @@ absl::StatusOr<SuperblockState> ParseExt4(absl::string_view head) {
   if (!size.ok()) return size.status();
   SuperblockState result;
   result.size_bytes = *size;
+  result.uuid = Uuid(head.substr(kStart + 0x68, 16));
   result.needs_check =
       (state & kValid) == 0 || (state & kErrors) != 0 || (incompatible & kNeedsRecovery) != 0;
   return result;
@@ -54,7 +62,7 @@ absl::StatusOr<SuperblockState> ParseXfs(absl::string_view head) {
   const absl::StatusOr<int64_t> size = Product(Big(head, 8, 8), Big(head, 4, 4));
   if (!size.ok()) return size.status();
   // Mounting replays the log; xfs has no check that would run before.
-  return SuperblockState{false, *size};
+  return SuperblockState{false, Uuid(head.substr(32, 16)), *size};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -11,6 +12,7 @@ namespace ashlar::node_agent {
 
 struct SuperblockState {
   bool needs_check = false;  // fsck must look at it before it is mounted
+  std::string uuid;          // in small letters
   int64_t size_bytes = 0;    // of the filesystem, which may be less than its device
 };
 

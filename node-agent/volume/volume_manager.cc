@@ -9,7 +9,28 @@
 namespace ashlar::node_agent {
 namespace {
 
-VolumeStatus StatusOf(const VolumeEntry& entry) {
+absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted,
+                             int64_t size_bytes) {
+  const VolumeFacts& has = entry.record.facts;
+  const auto differs = [&](absl::string_view field, absl::string_view is, absl::string_view want) {
+    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with ", field, " \"",
+                                                 is, "\", wanted is \"", want, "\""));
+  };
+  if (has.kind != wanted.kind) return differs("kind", KindName(has.kind), KindName(wanted.kind));
+  if (has.source != wanted.source) return differs("source", has.source, wanted.source);
+  if (has.pool != wanted.pool) return differs("pool", has.pool, wanted.pool);
+  if (has.mode != wanted.mode) return differs("mode", ModeName(has.mode), ModeName(wanted.mode));
+  if (has.fs_type != wanted.fs_type) return differs("fs_type", has.fs_type, wanted.fs_type);
+  if (entry.stored->size_bytes < size_bytes)
+    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with size_bytes ",
+                                                 entry.stored->size_bytes, ", wanted is ",
+                                                 size_bytes, ": resize it"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) {
   VolumeStatus status;
   status.facts = entry.record.facts;
   status.staged = entry.record.attached();
@@ -28,25 +49,6 @@ VolumeStatus StatusOf(const VolumeEntry& entry) {
   }
   return status;
 }
-
-absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted,
-                             int64_t size_bytes) {
-  const VolumeFacts& has = entry.record.facts;
-  const auto differs = [&](absl::string_view field, absl::string_view is, absl::string_view want) {
-    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with ", field, " \"",
-                                                 is, "\", wanted is \"", want, "\""));
-  };
-  if (has.pool != wanted.pool) return differs("pool", has.pool, wanted.pool);
-  if (has.mode != wanted.mode) return differs("mode", ModeName(has.mode), ModeName(wanted.mode));
-  if (has.fs_type != wanted.fs_type) return differs("fs_type", has.fs_type, wanted.fs_type);
-  if (entry.stored->size_bytes < size_bytes)
-    return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with size_bytes ",
-                                                 entry.stored->size_bytes, ", wanted is ",
-                                                 size_bytes, ": resize it"));
-  return absl::OkStatus();
-}
-
-}  // namespace
 
 absl::StatusOr<VolumeEntry> VolumeManager::Existing(const std::string& id) {
   std::optional<VolumeEntry> entry = table_.Get(id);
@@ -69,6 +71,13 @@ absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
   facts.pool = args.pool;
   facts.mode = args.mode;
   facts.fs_type = args.fs_type;
+  facts.source = args.source;
+  if (!args.source.empty()) ASHLAR_RETURN_IF_ERROR(ValidateName("source", args.source));
+  if (args.source == args.id)
+    return absl::InvalidArgumentError(
+        absl::StrCat("source is "
+                     ", args.source, "
+                     ", which is the volume itself"));
   if (table_.Get(args.id)) {
     ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(args.id));
     ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size));
@@ -86,7 +95,9 @@ absl::StatusOr<VolumeStatus> VolumeManager::Carve(const CallContext& context,
   entry.record.facts = facts;
   entry.record.phase = VolumePhase::kCarving;
   ASHLAR_RETURN_IF_ERROR(env_.journal.Save(entry.record));
-  absl::StatusOr<StoredVolume> made = backend->Create(context, facts, size_bytes);
+  absl::StatusOr<StoredVolume> made = facts.source.empty()
+                                          ? backend->Create(context, facts, size_bytes)
+                                          : MakeClone(context, facts, size_bytes);
   if (absl::IsAlreadyExists(made.status())) made = backend->Find(facts.id);
   if (!made.ok()) {
     ASHLAR_RETURN_IF_ERROR(table_.Erase(facts.id));
@@ -129,11 +140,12 @@ absl::StatusOr<VolumeStatus> VolumeManager::Resize(const CallContext& context,
   return StatusOf(entry);
 }
 
-absl::Status VolumeManager::Remove(const CallContext& context, const std::string& id) {
+absl::Status VolumeManager::Remove(const CallContext& context, const std::string& id,
+                                   VolumeKind kind) {
   ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
   std::optional<VolumeEntry> entry = table_.Get(id);
-  if (!entry) return absl::OkStatus();
+  if (!entry || entry->record.facts.kind != kind) return absl::OkStatus();
   if (entry->record.attached())
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", id, " is staged at ", entry->record.staging_path));

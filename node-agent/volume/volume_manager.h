@@ -14,6 +14,9 @@
 // What is staged stays untouched. After a reboot nothing is mounted, so every record becomes carved
 // if its image is there, and goes if it is not.
 //
+// A snapshot or clone is carved as a volume is; while it is, its source is held still: a mounted
+// filesystem is frozen, of which the journal's record tells, so that a new process thaws it.
+//
 // Facts come from: the medium (which volumes exist, their size), the kernel (loop devices by the
 // identity of their image, mounts), the journal (which step was under way, what was asked for).
 #pragma once
@@ -24,6 +27,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/call_context.h"
+#include "lib/base/clock.h"
 #include "lib/system/command_runner.h"
 #include "lib/system/loop_devices.h"
 #include "lib/system/mount_table.h"
@@ -51,6 +55,10 @@ struct EnsureVolumeArgs {
   int64_t size_bytes = 0;
   VolumeMode mode = VolumeMode::kFilesystem;
   std::string fs_type;
+  std::string source;  // volume or snapshot that it begins as a copy of; empty: none
+};
+struct SnapshotArgs {
+  std::string id, source;
 };
 struct StageArgs {
   std::string id, staging_path;
@@ -81,7 +89,10 @@ struct VolumeEnvironment {
   sys::CommandRunner& commands;
   sys::MountTable& mounts;
   sys::LoopDevices& loops;
+  Clock& clock;
 };
+
+class FreezeWindow;
 
 class VolumeManager {
  public:
@@ -98,7 +109,11 @@ class VolumeManager {
   absl::StatusOr<VolumeStatus> Ensure(const CallContext& context, const EnsureVolumeArgs& args);
   absl::StatusOr<VolumeStatus> Resize(const CallContext& context, const std::string& id,
                                       int64_t size_bytes);
-  absl::Status Remove(const CallContext& context, const std::string& id);
+  // What has the id but is of the other kind stays.
+  absl::Status Remove(const CallContext& context, const std::string& id,
+                      VolumeKind kind = VolumeKind::kVolume);
+  absl::StatusOr<std::vector<VolumeStatus>> EnsureSnapshots(const CallContext& context,
+                                                            const std::vector<SnapshotArgs>& args);
   std::vector<VolumeStatus> List();
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
@@ -117,6 +132,22 @@ class VolumeManager {
   absl::StatusOr<VolumeEntry> Existing(const std::string& id);
   absl::StatusOr<VolumeStatus> Carve(const CallContext& context, const VolumeFacts& facts,
                                      int64_t size_bytes);
+
+  struct CopyToMake {
+    VolumeFacts facts;
+    int64_t size_bytes = 0;
+  };
+  // All at one moment, or none of them. Call with claims on the sources.
+  absl::StatusOr<std::vector<StoredVolume>> MakeCopies(const CallContext& context,
+                                                       const std::vector<CopyToMake>& copies);
+  absl::StatusOr<StoredVolume> MakeClone(const CallContext& context, const VolumeFacts& facts,
+                                         int64_t size_bytes);
+  absl::Status HoldStill(VolumeEntry& source, FreezeWindow& window);
+  absl::Status FindSnapshots(const std::vector<SnapshotArgs>& args, bool& done);
+  absl::Status TakeSnapshots(const CallContext& context, const std::vector<SnapshotArgs>& args);
+  absl::Status RemoveInterrupted(const CallContext& context, const std::vector<SnapshotArgs>& args);
+  absl::Status RenewFilesystemUuid(const CallContext& context, const VolumeEntry& entry);
+  static VolumeStatus StatusOf(const VolumeEntry& entry);
 
   absl::Status MountStaged(const CallContext& context, VolumeEntry& entry,
                            const sys::MountOptions& options);

@@ -60,7 +60,7 @@ class VolumeManagerTest : public testing::Test {
   }
   void Restart() {
     volumes_ = std::make_unique<VolumeManager>(
-        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops()},
+        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops(), clock_},
         PathPolicy({"/kubelet"}), "boot-1");
     ASSERT_EQ(volumes_->Recover({}), absl::OkStatus());
   }
@@ -95,6 +95,7 @@ class VolumeManagerTest : public testing::Test {
   FakePools pools_{backend_};
   FileJournal journal_{temporary_.path() + "/journal"};
   sys::PosixCommandRunner commands_;
+  RealClock clock_;
   std::unique_ptr<VolumeManager> volumes_;
 };
 

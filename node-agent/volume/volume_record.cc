@@ -28,7 +28,8 @@ Json RecordToJson(const VolumeRecord& record) {
               {"device", record.device},
               {"publications", publications},
               {"targetPath", record.target_path},
-              {"singleWriter", record.single_writer}};
+              {"singleWriter", record.single_writer},
+              {"frozen", record.frozen}};
 }
 
 absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
@@ -57,6 +58,8 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
   if (const Json* single = FindJson(json, {"singleWriter"});
       single != nullptr && single->is_boolean())
     record.single_writer = single->get<bool>();
+  if (const Json* frozen = FindJson(json, {"frozen"}); frozen != nullptr && frozen->is_boolean())
+    record.frozen = frozen->get<bool>();
   return record;
 }
 

@@ -39,6 +39,7 @@ struct VolumeRecord {
   std::map<std::string, Publication> publications;  // by target path
   std::string target_path;                          // that is being published or unpublished
   bool single_writer = false;
+  bool frozen = false;  // the filesystem at staging_path may be
 
   bool attached() const { return !device.empty(); }
 };

@@ -19,7 +19,15 @@ absl::StatusOr<VolumeManager::KernelState> VolumeManager::ReadKernelState() {
 
 absl::Status VolumeManager::Recover(const CallContext& context) {
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<VolumeRecord> records, env_.journal.Load());
-  for (const VolumeRecord& record : records) table_.Insert({record, std::nullopt});
+  for (VolumeRecord record : records) {
+    if (record.frozen && record.boot_id == table_.boot_id()) {
+      // Pods may hang on it: this comes before all else.
+      ASHLAR_RETURN_IF_ERROR(env_.mounts.Thaw(record.staging_path));
+      LogWarning("thawed what a crash left frozen", {{"volume", record.facts.id}});
+    }
+    record.frozen = false;
+    table_.Insert({record, std::nullopt});
+  }
   for (const std::string& pool : env_.pools.ReadyPools())
     ASHLAR_RETURN_IF_ERROR(Adopt(context, pool));
   return absl::OkStatus();

@@ -82,6 +82,9 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
   ASHLAR_ASSIGN_OR_RETURN(VolumeEntry entry, Existing(args.id));
   ASHLAR_RETURN_IF_ERROR(CheckMode(entry, args.mode));
   const VolumeFacts& facts = entry.record.facts;
+  if (facts.kind == VolumeKind::kSnapshot)
+    return absl::FailedPreconditionError(
+        absl::StrCat(args.id, " is a snapshot: make a volume of it"));
   if (!args.fs_type.empty() && args.fs_type != facts.fs_type)
     return absl::InvalidArgumentError(absl::StrCat("fs_type is \"", args.fs_type, "\": volume ",
                                                    args.id, " has \"", facts.fs_type, "\""));
@@ -130,6 +133,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   if (facts.mode == VolumeMode::kFilesystem) {
     bool must_grow = false;
     ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
+    if (!facts.source.empty()) ASHLAR_RETURN_IF_ERROR(RenewFilesystemUuid(context, entry));
     ASHLAR_RETURN_IF_ERROR(env_.mounts.MountDevice(
         context, entry.record.device, entry.record.staging_path, facts.fs_type, options));
     if (must_grow && facts.fs_type == "xfs" && !IsReader(entry.record))

@@ -9,7 +9,9 @@
 #include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/system/file_clone.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/file/shared_blocks.h"
 #include "node-agent/storage/format_image.h"
 
 namespace ashlar::node_agent {
@@ -40,6 +42,13 @@ absl::Status FillHoles(int fd, int64_t size_bytes, const std::string& path) {
   return absl::OkStatus();
 }
 
+// Of an image that shares blocks: writing to them takes it apart, in pieces of 128 KiB or more,
+// each of which has an entry of 16 bytes in its extent map.
+int64_t FragmentBytes(int64_t size_bytes) { return size_bytes / 8192; }
+
+// Of a volume; the file of a snapshot cannot be written.
+constexpr mode_t kWritable = 0600, kReadOnly = 0400;
+
 int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 }  // namespace
@@ -55,25 +64,42 @@ void FileBackend::SetLimits(const FileBackendOptions& options) {
   options_ = options;
 }
 
-BackendTraits FileBackend::Traits() const { return {true, {"ext4", "xfs"}, true, false}; }
+BackendTraits FileBackend::Traits() const {
+  MutexLock lock(space_mu_);
+  return {true, {"ext4", "xfs"}, true, can_copy_};
+}
 
 absl::StatusOr<PoolUsage> FileBackend::Usage() {
   MutexLock lock(space_mu_);
   return UsageLocked();
 }
 
+int64_t FileBackend::PromisedBytes(const sys::FileStat& stat) {
+  if (stat.permissions != kReadOnly) return stat.size_bytes;
+  return (stat.used_bytes + kMiB - 1) / kMiB * kMiB;
+}
+
 absl::StatusOr<PoolUsage> FileBackend::UsageLocked() {
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                           sys::ListDirectory(VolumesDirectory()));
   int64_t promised = 0, held = 0;  // held: with the blocks that describe the volume
+  SharedBlocks shared;
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, kImage) && !absl::EndsWith(name, kPartial)) continue;
-    const absl::StatusOr<sys::FileStat> stat =
-        sys::StatFile(absl::StrCat(VolumesDirectory(), "/", name));
+    const std::string path = absl::StrCat(VolumesDirectory(), "/", name);
+    const absl::StatusOr<sys::FileStat> stat = sys::StatFile(path);
     if (!stat.ok()) continue;  // removed or renamed since the listing
-    promised += stat->size_bytes;
+    promised += PromisedBytes(*stat);
     held += std::min(stat->size_bytes + kDescriptionBytes, stat->used_bytes) + kInodeBytes;
+    if (!has_copies_) continue;
+    const auto extents = sys::ListExtents(path);
+    if (absl::IsNotFound(extents.status())) continue;
+    ASHLAR_RETURN_IF_ERROR(extents.status());
+    const int64_t in_common = shared.Add(*extents);
+    held -= in_common;
+    if (in_common > 0 && stat->permissions != kReadOnly) held -= FragmentBytes(stat->size_bytes);
   }
+  held += shared.TotalBytes();
   ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(root_));
   // Bytes that volumes have but do not hold yet (sparse ones, or punched out) are still free to the
   // filesystem; counting them as capacity and as promised keeps them for their owners.
@@ -120,11 +146,11 @@ absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more
 
 absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
                                                  const VolumeFacts& facts, int64_t size_bytes) {
-  if (!facts.source.empty()) return absl::UnimplementedError("copies of volumes are not made");
   const std::string image = ImagePath(facts.id);
   if (sys::Exists(image)) return absl::AlreadyExistsError(absl::StrCat(image, " exists"));
   const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(facts.id), kPartial);
-  absl::Status made = Build(context, facts, size_bytes, partial);
+  absl::Status made = facts.source.empty() ? Build(context, facts, size_bytes, partial)
+                                           : BuildCopy(facts, size_bytes, partial);
   if (made.ok()) made = sys::RenameDurably(partial, image);
   if (!made.ok()) {
     // Nobody learns of the volume, so neither name may stay: the rename may have been done, and its
@@ -146,6 +172,47 @@ absl::Status FileBackend::Build(const CallContext& context, const VolumeFacts& f
     ASHLAR_RETURN_IF_ERROR(
         FormatImage(commands_, context, {facts.fs_type, size_bytes, fd.get(), path}));
   return sys::SyncFile(fd.get(), path);
+}
+
+absl::Status FileBackend::BuildCopy(const VolumeFacts& facts, int64_t size_bytes,
+                                    const std::string& path) {
+  if (!Traits().copy)
+    return absl::UnimplementedError(
+        absl::StrCat("the pool's filesystem at ", root_,
+                     " has no reflink: format it as XFS with reflink=1 to have copies"));
+  const std::string from = ImagePath(facts.source);
+  const absl::StatusOr<UniqueFd> source = sys::OpenFile(from, O_RDONLY);
+  if (absl::IsNotFound(source.status()))
+    return absl::NotFoundError(absl::StrCat("there is no volume or snapshot ", facts.source));
+  ASHLAR_RETURN_IF_ERROR(source.status());
+  const mode_t mode = facts.kind == VolumeKind::kSnapshot ? kReadOnly : kWritable;
+  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, Durability::kProcessCrash));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR | O_CREAT | O_EXCL, mode));
+  ASHLAR_RETURN_IF_ERROR(Clone(facts, size_bytes, source->get(), fd.get(), path));
+  ASHLAR_RETURN_IF_ERROR(
+      sys::SetAttribute(fd.get(), kFactsAttribute, DumpJson(FactsToJson(facts)), path));
+  return sys::SyncFile(fd.get(), path);
+}
+
+absl::Status FileBackend::Clone(const VolumeFacts& facts, int64_t size_bytes, int from, int to,
+                                const std::string& path) {
+  const bool writable = facts.kind == VolumeKind::kVolume;
+  MutexLock lock(space_mu_);
+  if (writable) ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
+  ASHLAR_ASSIGN_OR_RETURN(const PoolUsage before, UsageLocked());
+  has_copies_ = true;
+  ASHLAR_RETURN_IF_ERROR(sys::CloneFile(from, to, path));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat cloned, sys::StatFile(path));
+  if (cloned.size_bytes > size_bytes)
+    return absl::InvalidArgumentError(absl::StrCat("size_bytes is ", size_bytes, ": the source ",
+                                                   facts.source, " has ", cloned.size_bytes));
+  if (!writable && PromisedBytes(cloned) > before.allocatable_bytes)
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a snapshot of the ", PromisedBytes(cloned), " bytes that ", facts.source,
+                     " holds is wanted, ", before.allocatable_bytes, " can be allocated"));
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(to, size_bytes, path));
+  // What the source never wrote is not shared: the copy gets blocks of its own for it.
+  return writable && !options_.sparse ? FillHoles(to, size_bytes, path) : absl::OkStatus();
 }
 
 absl::StatusOr<StoredVolume> FileBackend::Describe(const std::string& path) {
@@ -200,7 +267,7 @@ absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std:
   const std::string path = ImagePath(id);
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
-  if (stat.used_bytes < stat.size_bytes) {
+  if (stat.used_bytes < stat.size_bytes && stat.permissions != kReadOnly) {
     MutexLock lock(space_mu_);
     if (!options_.sparse) ASHLAR_RETURN_IF_ERROR(FillHoles(fd.get(), stat.size_bytes, path));
   }
@@ -208,6 +275,7 @@ absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std:
 }
 
 absl::Status FileBackend::Discard(const std::string& path) {
+  // A snapshot opens for writing too, since only root is here.
   // Held open, so that the name goes first: a crash cannot leave an image that is empty but looks
   // complete. If this process dies in between, the kernel frees the blocks.
   const absl::StatusOr<UniqueFd> fd = sys::OpenFile(path, O_RDWR);
@@ -231,6 +299,13 @@ absl::Status FileBackend::RemoveLeftovers() {
     LogInfo("removing a volume that was never completed", {{"file", name}});
     ASHLAR_RETURN_IF_ERROR(Discard(absl::StrCat(VolumesDirectory(), "/", name)));
   }
+  ASHLAR_ASSIGN_OR_RETURN(const bool can_copy, sys::CanClone(VolumesDirectory()));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> volumes, List());
+  MutexLock lock(space_mu_);
+  can_copy_ = can_copy;
+  has_copies_ = std::any_of(volumes.begin(), volumes.end(), [](const StoredVolume& volume) {
+    return !volume.facts.source.empty();
+  });
   return absl::OkStatus();
 }
 

@@ -6,12 +6,18 @@
 // The facts lie in the extended attribute user.ashlar.facts of the image, so that a pool describes
 // itself. Works on every filesystem that has fallocate and user attributes (XFS, ext4, btrfs).
 // Blocks come from fallocate: the filesystem marks them unwritten, so they read as zero.
+//
+// A copy is a clone (FICLONE): it shares the source's blocks, which XFS and btrfs can. Sharing
+// saves writing, not room: a copy that can be written is promised all its bytes, a snapshot, whose
+// file has mode 0400, those that its source had written. So a full volume finds a free block for
+// every block that it shares, whatever was snapshot and whatever else the pool was asked for.
 // RemoveLeftovers comes before all else.
 // Thread-safe as StorageBackend says.
 #pragma once
 
 #include "lib/base/mutex.h"
 #include "lib/system/command_runner.h"
+#include "lib/system/files.h"
 #include "node-agent/storage/storage_backend.h"
 
 namespace ashlar::node_agent {
@@ -33,7 +39,8 @@ class FileBackend final : public StorageBackend {
   // From now on these limits hold. The root does not change.
   void SetLimits(const FileBackendOptions& options);
 
-  // Removes what an interrupted Create left. Called once, before any Create.
+  // Removes what an interrupted Create left, and finds out whether the filesystem can copy. Called
+  // once, before any Create.
   absl::Status RemoveLeftovers();
 
   BackendTraits Traits() const override;
@@ -52,6 +59,8 @@ class FileBackend final : public StorageBackend {
   std::string ImagePath(absl::string_view id) const;
   // ResourceExhausted unless `more_bytes` can be allocated.
   absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
+  // What the image is promised: its size, or, of a snapshot, what it holds.
+  static int64_t PromisedBytes(const sys::FileStat& stat);
   absl::StatusOr<PoolUsage> UsageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
   // `found_bytes`, or what was found before if it differs by no more than the filesystem's own
   // bookkeeping. The room that MetadataBytes keeps covers the difference; without this the
@@ -60,6 +69,10 @@ class FileBackend final : public StorageBackend {
   // Frees the blocks before it returns, which unlink alone does not on XFS.
   absl::Status Discard(const std::string& path);
   absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
+  absl::Status BuildCopy(const VolumeFacts& facts, int64_t size_bytes, const std::string& path);
+  // Makes the file a clone of the image and takes the room that the copy may come to need.
+  absl::Status Clone(const VolumeFacts& facts, int64_t size_bytes, int from, int to,
+                     const std::string& path);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, int64_t size_bytes,
                      const std::string& path);
   absl::StatusOr<StoredVolume> Describe(const std::string& path);
@@ -69,8 +82,10 @@ class FileBackend final : public StorageBackend {
   // Held while room is looked for and taken, which must be one step: otherwise two calls could be
   // promised the same bytes, or one be refused because of bytes that another gave up. The system
   // calls under it take milliseconds; formatting happens outside.
-  Mutex space_mu_;
+  mutable Mutex space_mu_;
   FileBackendOptions options_ ABSL_GUARDED_BY(space_mu_);
+  bool can_copy_ ABSL_GUARDED_BY(space_mu_) = false;
+  bool has_copies_ ABSL_GUARDED_BY(space_mu_) = false;  // files may share blocks
   // The last capacity that was found. See SteadyCapacity.
   int64_t capacity_bytes_ ABSL_GUARDED_BY(space_mu_) = 0;
 };
