@@ -101,8 +101,8 @@ class Case(unittest.TestCase):
         for path in said["paths"]:
             self.assertEqual(path["pcieRoot"], "pci0000:40" if path["numaNode"] == 0 else "pci0000:80")
 
-    def pool(self, name, **devices):
-        pool = lambda: self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), devices=devices)
+    def pool(self, name, backend="File", **devices):
+        pool = lambda: self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), backend=backend, devices=devices)
 
         def answer():  # the agent may be trying another pool again
             try:
@@ -256,6 +256,69 @@ class FreeDrives(Case):
             self.guest.status("\n".join(loop), 120, show)
         self.guest.cut_power()
         return re.findall(r"acknowledged (v\d+)\n", output.decode())
+
+
+class BareDrives(Case):
+    """Pools of partitions and of whole drives."""
+    scene = "two_sockets"
+
+    def start_on_state(self):
+        self.guest.run("mkdir -p /var/lib/ashlar && mount $(drive VIRT0) /var/lib/ashlar")
+        self.start_agent()
+
+    def volume(self, name):
+        return {v["volumeId"]: v for v in self.call("ListVolumes")["volumes"]}[name]
+
+    def device_of(self, pool, name):
+        return self.guest.run(f"readlink /var/lib/ashlar/pools/{pool}/{name}").strip()
+
+    def test_volumes_are_found_after_a_power_cut_and_in_another_order(self):
+        self.guest.run("mkfs.ext4 -q $(drive VIRT0)")
+        self.start_on_state()
+        self.assertTrue(self.pool("parts", "Partition", serials=["ASH1", "ASH3"])["ready"])
+        self.assertTrue(self.pool("whole", "WholeDrive", serials=["ASH4"], transports=["nvme"])["ready"])
+        filesystem = {"mode": "VOLUME_MODE_FILESYSTEM", "fsType": "ext4"}
+        self.call("EnsureVolume", volumeId="small", pool="parts", sizeBytes=24 * MI, **filesystem)
+        self.call("EnsureVolume", volumeId="large", pool="parts", sizeBytes=600 * MI, mode="VOLUME_MODE_BLOCK")
+        self.call("EnsureVolume", volumeId="drive", pool="whole", sizeBytes=24 * MI, **filesystem)
+        before = {}
+        for pool, name, serial in (("parts", "small", "ASH3"), ("parts", "large", "ASH1"), ("whole", "drive", "ASH4")):
+            before[name] = self.device_of(pool, name)
+            self.assertTrue(before[name].startswith(self.guest.run(f"drive {serial}").strip()), before[name])
+        for name in ("small", "drive"):
+            self.call("StageVolume", volumeId=name, stagingPath=f"/mnt/{name}", mode="VOLUME_MODE_FILESYSTEM")
+            self.guest.run(f"echo {name} >/mnt/{name}/synced && sync /mnt/{name}/synced")
+        self.assertEqual(self.guest.run("findmnt -no SOURCE /mnt/drive").strip(), before["drive"])
+        self.guest.cut_power()
+        self.guest.boot(order=["ASH4", "ASH3", "ASH2", "ASH1", "ASH0"])
+        self.start_on_state()
+        self.assertNotEqual(self.device_of("whole", "drive"), before["drive"])
+        self.assertNotEqual(self.device_of("parts", "small"), before["small"])
+        for name in ("small", "drive"):
+            self.call("StageVolume", volumeId=name, stagingPath=f"/mnt/{name}", mode="VOLUME_MODE_FILESYSTEM")
+            self.assertEqual(self.guest.run(f"cat /mnt/{name}/synced").strip(), name)
+        self.assertEqual(self.volume("large")["sizeBytes"], str(600 * MI))
+
+    def test_a_volume_whose_drive_is_unplugged_is_unhealthy_until_it_is_back(self):
+        healthy = lambda: self.volume("large").get("healthy", False)
+        self.assertTrue(healthy())
+        self.guest.unplug("ASH1")
+        self.guest.until("the volume is unhealthy", lambda: not healthy())
+        self.assertTrue(self.volume("small")["healthy"])
+        self.guest.until("its slot is free", lambda: not self.guest.qmp_has("ASH1"))
+        self.guest.plug("ASH1")
+        self.guest.until("the volume is healthy again", healthy)
+        self.assertTrue(self.device_of("parts", "large").startswith(self.guest.run("drive ASH1").strip()))
+
+    def test_a_removed_volume_leaves_no_byte_on_its_drive(self):
+        node = self.device_of("parts", "large")
+        drive = self.guest.run("drive ASH1").strip()
+        self.guest.run(f"yes ashlar-tenant | dd of={node} bs=1M seek=400 count=4 iflag=fullblock conv=fsync 2>/dev/null")
+        look = f"tr -d '\\000' <{drive} | grep -c ashlar-tenant || true"  # without zeros, which are one line to grep
+        self.assertNotEqual(self.guest.run(f"dd if={node} bs=1M skip=400 count=4 2>/dev/null | grep -c ashlar-tenant").strip(), "0")
+        self.call("RemoveVolume", volumeId="large")
+        self.guest.run("echo 3 >/proc/sys/vm/drop_caches")
+        self.assertEqual(self.guest.run(look).strip(), "0")
 
 
 class UsedDrives(Case):
