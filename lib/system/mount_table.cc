@@ -35,12 +35,14 @@ absl::StatusOr<MountPoint> KernelMountTable::Find(const std::string& target) {
     return none();
   ASHLAR_RETURN_IF_ERROR(handle.status());
   struct statx st;
-  if (statx(handle->get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+  if (statx(handle->get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &st) !=
+      0)
     return ErrnoStatus(errno, absl::StrCat("statx ", target));
   if ((st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
     return absl::UnimplementedError("this kernel does not tell mount points; Linux 5.8 does");
   if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) return none();
-  return MountPoint{st.stx_dev_major, st.stx_dev_minor, st.stx_rdev_major, st.stx_rdev_minor};
+  return MountPoint{st.stx_dev_major, st.stx_dev_minor, st.stx_rdev_major, st.stx_rdev_minor,
+                    st.stx_ino};
 }
 
 absl::Status KernelMountTable::MountDevice(const CallContext&, const std::string& device,

@@ -1,5 +1,6 @@
 #include "node-agent/storage/media.h"
 
+#include "node-agent/storage/directory/directory_medium.h"
 #include "node-agent/storage/file/file_directory.h"
 #include "node-agent/storage/file/file_drive.h"
 #include "node-agent/storage/partition/partition_medium.h"
@@ -13,6 +14,8 @@ MakePoolMedium PoolMedia(const PoolEnvironment& env) {
       if (spec.directory) return std::make_unique<FileDirectory>(env);
       return std::make_unique<FileDrive>(env, spec);
     }
+    if (spec.backend == BackendKind::kDirectory && spec.directory)
+      return std::make_unique<DirectoryMedium>(env);
     if (spec.backend == BackendKind::kPartition)
       return std::make_unique<PartitionMedium>(env, spec);
     if (spec.backend == BackendKind::kWholeDrive)

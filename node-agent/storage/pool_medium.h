@@ -67,4 +67,7 @@ absl::Status NotReady(absl::string_view reason, absl::string_view message);
 std::string ReasonOf(const absl::Status& status);
 std::string MessageOf(const absl::Status& status);
 
+// NotReady unless the path lies at or below one of the directories that this agent may use.
+absl::Status CheckDirectoryAllowed(const PoolEnvironment& env, const std::string& path);
+
 }  // namespace ashlar::node_agent

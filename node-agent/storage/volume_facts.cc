@@ -96,9 +96,9 @@ absl::Status ValidateFormat(VolumeMode mode, absl::string_view fs_type) {
     return absl::InvalidArgumentError(
         absl::StrCat("fs_type is \"", fs_type, "\": must be empty for a block volume"));
   }
-  if (fs_type == "ext4" || fs_type == "xfs") return absl::OkStatus();
+  if (fs_type == "ext4" || fs_type == "xfs" || fs_type == "btrfs") return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("fs_type is \"", fs_type, "\": ext4 and xfs are accepted"));
+      absl::StrCat("fs_type is \"", fs_type, "\": ext4, xfs and btrfs are accepted"));
 }
 
 absl::StatusOr<int64_t> RoundedSize(int64_t size_bytes, absl::string_view fs_type) {

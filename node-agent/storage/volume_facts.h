@@ -28,8 +28,9 @@ struct VolumeFacts {
 
 // What a path of a volume is, and so how it is attached.
 enum class VolumeForm {
-  kImage,   // a file: by a loop device
-  kDevice,  // a block device: as it is
+  kImage,      // a file: by a loop device
+  kDevice,     // a block device: as it is
+  kDirectory,  // a directory: it is bound
 };
 
 struct StoredVolume {
@@ -37,8 +38,9 @@ struct StoredVolume {
   int64_t size_bytes = 0;
   std::string path;
   VolumeForm form = VolumeForm::kImage;
-  int64_t extents = 0;   // 0: the medium does not tell
-  bool discard = false;  // discards give bytes back to the pool and to nobody else's loss
+  int64_t used_bytes = 0;  // of a directory: what its quota counts
+  int64_t extents = 0;     // 0: the medium does not tell
+  bool discard = false;    // discards give bytes back to the pool and to nobody else's loss
 };
 
 absl::string_view ModeName(VolumeMode mode);  // "filesystem", "block"

@@ -1,5 +1,6 @@
 // The contract suites that the fakes pass, on the real kernel.
 #include "lib/system/command_runner.h"
+#include "node-agent/storage/directory/directory_backend.h"
 #include "node-agent/storage/file/file_backend.h"
 #include "node-agent/storage/partition/partition_backend.h"
 #include "node-agent/storage/wholedrive/whole_drive_backend.h"
@@ -97,6 +98,21 @@ class WholeDriveBackendUnderTest final : public BackendUnderTest {
   std::unique_ptr<WholeDriveBackend> backend_;
 };
 
+class DirectoryBackendUnderTest final : public BackendUnderTest {
+ public:
+  DirectoryBackendUnderTest() { Reopen(); }
+  StorageBackend& backend() override { return *backend_; }
+  void Reopen() override {
+    backend_ = std::make_unique<DirectoryBackend>(DirectoryBackendOptions{root_});
+    EXPECT_EQ(backend_->Open(), absl::OkStatus());
+  }
+
+ private:
+  LoopLab lab_;
+  const std::string root_ = lab_.MakeFilesystem("btrfs", 600 * kMiB);
+  std::unique_ptr<DirectoryBackend> backend_;
+};
+
 class LabEnvironment final : public testing::Environment {
  public:
   void SetUp() override { ASHLAR_NEEDS_LOOP_LAB(); }
@@ -120,6 +136,7 @@ std::unique_ptr<BackendUnderTest> Make() {
 INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
                          testing::Values(BackendParam{"FileFull", MakeFile<false>},
                                          BackendParam{"FileSparse", MakeFile<true>},
+                                         BackendParam{"Directory", Make<DirectoryBackendUnderTest>},
                                          BackendParam{"Partition", Make<PartitionBackendUnderTest>},
                                          BackendParam{"WholeDrive",
                                                       Make<WholeDriveBackendUnderTest>,

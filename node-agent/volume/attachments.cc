@@ -11,44 +11,58 @@
 namespace ashlar::node_agent {
 namespace {
 
-Attachment Of(const sys::LoopDevice& loop) { return {loop.path, loop.major, loop.minor, nullptr}; }
+Attachment Of(const sys::LoopDevice& loop) {
+  return {loop.path, loop.major, loop.minor, 0, nullptr};
+}
 
 absl::StatusOr<sys::FileIdentity> BackingOf(const StoredVolume& stored) {
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(stored.path));
   return stat.identity;
 }
 
-absl::StatusOr<Attachment> DeviceOf(const StoredVolume& stored) {
+// What is attached as it is.
+absl::StatusOr<Attachment> AsItIs(const StoredVolume& stored) {
   ASHLAR_ASSIGN_OR_RETURN(const std::string node, sys::RealPath(stored.path));
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(node));
+  if (stored.form == VolumeForm::kDirectory) {
+    const uint64_t device = stat.identity.device;
+    return Attachment{node, major(device), minor(device), stat.identity.inode, nullptr};
+  }
   if (!stat.is_block_device)
     return absl::NotFoundError(absl::StrCat(stored.path, " is no block device"));
-  return Attachment{node, major(stat.special_device), minor(stat.special_device), nullptr};
+  return Attachment{node, major(stat.special_device), minor(stat.special_device), 0, nullptr};
 }
 
 }  // namespace
 
 bool Attachment::ShownBy(const sys::MountEntry& mount) const {
+  // The list tells no inode, and of a subvolume another device: the directory's own folder and name
+  // are unique among the volumes of a node.
+  if (inode != 0) {
+    const size_t name = device.rfind('/', device.rfind('/') - 1);
+    return absl::EndsWith(mount.root, device.substr(name));
+  }
   if (mount.major == major && mount.minor == minor) return true;
   const std::string node = device.substr(device.rfind('/'));  // "/loop3" in devtmpfs
   return mount.root == node && (mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs");
 }
 
 bool Attachment::ShownBy(const sys::MountPoint& mount) const {
+  if (inode != 0) return mount.major == major && mount.minor == minor && mount.inode == inode;
   return (mount.major == major && mount.minor == minor) ||
          (mount.node_major == major && mount.node_minor == minor);
 }
 
 absl::StatusOr<Attachment> Attachments::Attach(const CallContext& context,
                                                const StoredVolume& stored) {
-  if (stored.form == VolumeForm::kDevice) return DeviceOf(stored);
+  if (stored.form != VolumeForm::kImage) return AsItIs(stored);
   sys::LoopOptions options;
   options.label = absl::StrCat(kLoopLabelPrefix, stored.facts.id).substr(0, 63);
   options.auto_clear = stored.facts.mode == VolumeMode::kFilesystem;
   options.discard = stored.discard;
   ASHLAR_ASSIGN_OR_RETURN(const sys::HeldLoopDevice held,
                           loops_.Attach(context, stored.path, options));
-  return Attachment{held.device.path, held.device.major, held.device.minor, held.hold};
+  return Attachment{held.device.path, held.device.major, held.device.minor, 0, held.hold};
 }
 
 absl::StatusOr<Attachment> Attachments::Inspect(const StoredVolume& stored,
@@ -56,8 +70,8 @@ absl::StatusOr<Attachment> Attachments::Inspect(const StoredVolume& stored,
   const auto other = [&] {
     return absl::NotFoundError(absl::StrCat(device, " is not of volume ", stored.facts.id));
   };
-  if (stored.form == VolumeForm::kDevice) {
-    ASHLAR_ASSIGN_OR_RETURN(Attachment found, DeviceOf(stored));
+  if (stored.form != VolumeForm::kImage) {
+    ASHLAR_ASSIGN_OR_RETURN(Attachment found, AsItIs(stored));
     if (found.device != device) return other();
     return found;
   }
@@ -69,8 +83,8 @@ absl::StatusOr<Attachment> Attachments::Inspect(const StoredVolume& stored,
 
 absl::StatusOr<std::optional<Attachment>> Attachments::Find(
     const StoredVolume& stored, const std::vector<sys::LoopDevice>& loops) {
-  if (stored.form == VolumeForm::kDevice) {
-    ASHLAR_ASSIGN_OR_RETURN(Attachment found, DeviceOf(stored));
+  if (stored.form != VolumeForm::kImage) {
+    ASHLAR_ASSIGN_OR_RETURN(Attachment found, AsItIs(stored));
     return std::optional(std::move(found));
   }
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileIdentity backing, BackingOf(stored));
@@ -83,7 +97,7 @@ absl::Status Attachments::UpdateCapacity(const StoredVolume& stored, const std::
 }
 
 absl::Status Attachments::Detach(const StoredVolume& stored, const std::string& device) {
-  if (stored.form == VolumeForm::kDevice) return absl::OkStatus();
+  if (stored.form != VolumeForm::kImage) return absl::OkStatus();
   const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
   if (absl::IsNotFound(backing.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(backing.status());

@@ -1,6 +1,6 @@
-// Attachments: how volumes become block devices. An image file gets a loop device of its own; what
-// is a block device already is attached as it is. Which device belongs to a volume is known by the
-// identity of its image or node, never by a name alone. Thread-safe.
+// Attachments: how volumes become what can be mounted. An image file gets a loop device of its own;
+// a block device or a directory is attached as it is. What belongs to a volume is known by the
+// identity of its image, node or directory, never by a name alone. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -17,12 +17,13 @@
 namespace ashlar::node_agent {
 
 struct Attachment {
-  std::string device;  // the kernel's node, without symbolic links
-  uint32_t major = 0;
+  std::string device;  // the kernel's node, without symbolic links; or the directory
+  uint32_t major = 0;  // of the device, or of the filesystem that has the directory
   uint32_t minor = 0;
+  uint64_t inode = 0;                   // of the directory; 0: it is a device
   std::shared_ptr<sys::UniqueFd> hold;  // while it lives the device stays; may be null
 
-  // Whether the mount shows the device node or the filesystem on it.
+  // Whether the mount shows the device node, the filesystem on it, or the directory.
   bool ShownBy(const sys::MountEntry& mount) const;
   bool ShownBy(const sys::MountPoint& mount) const;
 };
@@ -35,7 +36,7 @@ class Attachments {
   absl::StatusOr<Attachment> Attach(const CallContext& context, const StoredVolume& stored);
   // NotFound: `device` is not, or no longer, of this volume.
   absl::StatusOr<Attachment> Inspect(const StoredVolume& stored, const std::string& device);
-  // Among `loops`, a list of this moment. A volume that is a block device is always attached.
+  // Among `loops`, a list of this moment. A volume that is no image is always attached.
   // NotFound: the volume's image or device is gone.
   absl::StatusOr<std::optional<Attachment>> Find(const StoredVolume& stored,
                                                  const std::vector<sys::LoopDevice>& loops);

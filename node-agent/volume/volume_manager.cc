@@ -1,7 +1,10 @@
 // Carving: volumes come to be, grow and go.
 #include "node-agent/volume/volume_manager.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
@@ -59,11 +62,30 @@ absl::StatusOr<VolumeEntry> VolumeManager::Existing(const std::string& id) {
   return *std::move(entry);
 }
 
+absl::Status VolumeManager::ChooseFormat(EnsureVolumeArgs& args) {
+  const bool unnamed = args.mode == VolumeMode::kFilesystem && args.fs_type.empty();
+  if (!unnamed) ASHLAR_RETURN_IF_ERROR(ValidateFormat(args.mode, args.fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(args.pool));
+  const BackendTraits traits = backend->Traits();
+  if (args.mode == VolumeMode::kBlock) {
+    if (traits.block) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("mode is \"block\": pool ", args.pool, " has filesystem volumes only"));
+  }
+  if (unnamed) args.fs_type = traits.fs_types.front();
+  if (std::count(traits.fs_types.begin(), traits.fs_types.end(), args.fs_type) > 0)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("fs_type is \"", args.fs_type, "\": pool ",
+                                                 args.pool, " accepts ",
+                                                 absl::StrJoin(traits.fs_types, ", ")));
+}
+
 absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
-                                                   const EnsureVolumeArgs& args) {
+                                                   EnsureVolumeArgs args) {
   ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", args.id));
   ASHLAR_RETURN_IF_ERROR(ValidateName("pool", args.pool));
-  ASHLAR_RETURN_IF_ERROR(ValidateFormat(args.mode, args.fs_type));
+  ASHLAR_RETURN_IF_ERROR(ChooseFormat(args));
   ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(args.size_bytes, args.fs_type));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(args.id));
   VolumeFacts facts;
@@ -75,9 +97,7 @@ absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
   if (!args.source.empty()) ASHLAR_RETURN_IF_ERROR(ValidateName("source", args.source));
   if (args.source == args.id)
     return absl::InvalidArgumentError(
-        absl::StrCat("source is "
-                     ", args.source, "
-                     ", which is the volume itself"));
+        absl::StrCat("source is \"", args.source, "\", which is the volume itself"));
   if (table_.Get(args.id)) {
     ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(args.id));
     ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size));

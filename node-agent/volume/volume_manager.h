@@ -54,7 +54,7 @@ struct EnsureVolumeArgs {
   std::string id, pool;
   int64_t size_bytes = 0;
   VolumeMode mode = VolumeMode::kFilesystem;
-  std::string fs_type;
+  std::string fs_type;  // empty for a filesystem: the first that the pool's backend makes
   std::string source;  // volume or snapshot that it begins as a copy of; empty: none
 };
 struct SnapshotArgs {
@@ -106,7 +106,7 @@ class VolumeManager {
   absl::Status Adopt(const CallContext& context, const std::string& pool);
 
   // Codes and meaning of all that follows: proto/ashlar/agent/v1.
-  absl::StatusOr<VolumeStatus> Ensure(const CallContext& context, const EnsureVolumeArgs& args);
+  absl::StatusOr<VolumeStatus> Ensure(const CallContext& context, EnsureVolumeArgs args);
   absl::StatusOr<VolumeStatus> Resize(const CallContext& context, const std::string& id,
                                       int64_t size_bytes);
   // What has the id but is of the other kind stays.
@@ -130,6 +130,9 @@ class VolumeManager {
  private:
   // NotFound, or FailedPrecondition while the medium cannot be reached.
   absl::StatusOr<VolumeEntry> Existing(const std::string& id);
+  // Fills fs_type if a filesystem is wanted and none is named. InvalidArgument: the pool's backend
+  // makes no such volumes; names what it makes.
+  absl::Status ChooseFormat(EnsureVolumeArgs& args);
   absl::StatusOr<VolumeStatus> Carve(const CallContext& context, const VolumeFacts& facts,
                                      int64_t size_bytes);
 
@@ -153,6 +156,7 @@ class VolumeManager {
                            const sys::MountOptions& options);
   absl::Status CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
                                bool& must_grow);
+  absl::Status CountAgainstQuota(const VolumeEntry& entry, VolumeStats& stats);
   absl::Status GrowFilesystem(const CallContext& context, const VolumeEntry& entry);
   // Takes away every mount and the loop device of a staged volume and makes it carved.
   absl::Status TearDown(VolumeEntry& entry);

@@ -98,7 +98,7 @@ VolumeEntry VolumeManager::Reconstruct(const StoredVolume& stored, const KernelS
 absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel) {
   ASHLAR_ASSIGN_OR_RETURN(const std::optional<Attachment> attached,
                           attachments_.Find(*entry.stored, kernel.loops));
-  // A block device is there in every boot; what is mounted is of this one.
+  // Devices and directories are there in every boot; what is mounted is of this one.
   const bool of_this_boot = entry.record.boot_id == table_.boot_id();
   if (attached && (entry.stored->form == VolumeForm::kImage || of_this_boot))
     return SettleAttached(std::move(entry), kernel, *attached);

@@ -1,6 +1,8 @@
 // Staging: volumes are attached, mounted and shown to pods.
 #include <sys/mount.h>
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
@@ -130,7 +132,13 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, ""));
   ASHLAR_ASSIGN_OR_RETURN(const Attachment attached, attachments_.Attach(context, *entry.stored));
   entry.record.device = attached.device;
-  if (facts.mode == VolumeMode::kFilesystem) {
+  if (entry.stored->form == VolumeForm::kDirectory) {
+    if (!options.data.empty())
+      return absl::InvalidArgumentError(absl::StrCat("mount_flags has \"", options.data,
+                                                     "\", which is not accepted for a directory"));
+    ASHLAR_RETURN_IF_ERROR(
+        env_.mounts.Bind(attached.device, entry.record.staging_path, options.flags));
+  } else if (facts.mode == VolumeMode::kFilesystem) {
     bool must_grow = false;
     ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
     if (!facts.source.empty()) ASHLAR_RETURN_IF_ERROR(RenewFilesystemUuid(context, entry));
@@ -174,7 +182,7 @@ absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
     const absl::StatusOr<Attachment> attached = attachments_.Inspect(*entry.stored, record.device);
     // The mount of a drive that was unplugged can only be known by the record.
     const bool unplugged = absl::IsNotFound(attached.status()) && record.attached() &&
-                           entry.stored->form == VolumeForm::kDevice;
+                           entry.stored->form != VolumeForm::kImage;
     if (mount.ok() && (unplugged || (attached.ok() && attached->ShownBy(*mount))))
       ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
   }
@@ -332,7 +340,8 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
                                                       " has ", entry.stored->size_bytes,
                                                       " and must be resized first"));
   ASHLAR_RETURN_IF_ERROR(attachments_.UpdateCapacity(*entry.stored, entry.record.device));
-  if (entry.record.facts.mode == VolumeMode::kBlock) return entry.stored->size_bytes;
+  if (entry.record.facts.mode == VolumeMode::kBlock || entry.stored->form == VolumeForm::kDirectory)
+    return entry.stored->size_bytes;
   if (IsReader(entry.record))
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", id, " is staged read-only; its filesystem can't grow"));
@@ -344,6 +353,18 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
   LogInfo("filesystem grown",
           {{"volume", id}, {"bytes", entry.stored->size_bytes}, {"request", context.request_id}});
   return entry.stored->size_bytes;
+}
+
+// A directory shares its filesystem, whose bytes are not its own; its inodes are.
+absl::Status VolumeManager::CountAgainstQuota(const VolumeEntry& entry, VolumeStats& stats) {
+  const VolumeFacts& facts = entry.record.facts;
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
+                          env_.pools.Backend(facts.pool));
+  ASHLAR_ASSIGN_OR_RETURN(const StoredVolume now, backend->Find(facts.id));
+  stats.total_bytes = now.size_bytes;
+  stats.used_bytes = std::min(now.used_bytes, now.size_bytes);
+  stats.available_bytes = std::min(now.size_bytes - stats.used_bytes, stats.available_bytes);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
@@ -372,6 +393,8 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
   stats.total_inodes = fs.total_inodes;
   stats.available_inodes = fs.free_inodes;
   stats.used_inodes = fs.total_inodes - fs.free_inodes;
+  if (entry.stored->form == VolumeForm::kDirectory)
+    ASHLAR_RETURN_IF_ERROR(CountAgainstQuota(entry, stats));
   const std::string super = absl::StrCat(mount->super_options, ",");
   if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,") && !IsReader(entry.record))
     stats.abnormal = "the filesystem has become read-only after an error";

@@ -21,7 +21,4 @@ class FileDirectory final : public PoolMedium {
   PoolRoot root_;
 };
 
-// NotReady unless the path lies at or below one of the directories that this agent may use.
-absl::Status CheckDirectoryAllowed(const PoolEnvironment& env, const std::string& path);
-
 }  // namespace ashlar::node_agent

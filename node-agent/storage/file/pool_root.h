@@ -19,12 +19,8 @@ class PoolRoot {
   // `spec`. NotReady: another pool has volumes there.
   absl::StatusOr<std::shared_ptr<FileBackend>> Open(const PoolSpec& spec, const std::string& root);
   bool is_open() const { return backend_ != nullptr; }
-  // Removes the marker and the directory of the volumes, which is empty.
-  static absl::Status Clear(const std::string& root);
 
  private:
-  static absl::Status Claim(const PoolSpec& spec, const std::string& root);
-
   sys::CommandRunner& commands_;
   std::shared_ptr<FileBackend> backend_;
 };
