@@ -1,0 +1,28 @@
+// VolumeUse: what is attached on this node, as those who act on volumes in use want it. A value.
+#pragma once
+
+#include <compare>
+#include <string>
+#include <vector>
+
+#include "node-agent/limits/volume_attributes.h"
+
+namespace ashlar::node_agent {
+
+struct DeviceNumber {
+  uint32_t major = 0, minor = 0;
+  auto operator<=>(const DeviceNumber&) const = default;
+};
+
+struct VolumeUse {
+  std::string id;
+  // The block device that the pods' I/O on this volume, and no other, goes through. 0:0: there is
+  // none.
+  DeviceNumber device;
+  std::string mount_point;           // of its filesystem; empty for a block volume
+  bool returns_space = false;        // what is discarded is given back to the pool
+  std::vector<std::string> targets;  // where pods see it
+  VolumeAttributes attributes;
+};
+
+}  // namespace ashlar::node_agent
