@@ -83,6 +83,41 @@ TEST_F(ControllerAppTest, WhatFitsNowhereIsExplainedAndCarvedWhenThereIsRoom) {
   EXPECT_EQ(lab_.AwaitCarved("second").spec().node_name(), "n1");
 }
 
+TEST_F(ControllerAppTest, ChangedLimitsReachTheAgentAndTheStatusSaysWhetherTheyHold) {
+  auto agent = lab_.AddNode("n1", 10 * kGi);
+  lab_.MakePool("fast");
+  lab_.Start();
+  lab_.MakeVolume("v1", "1Gi", {{"limits", {{"readIops", 100}}}});
+  EXPECT_EQ(lab_.AwaitCondition(kVolume(), "v1", "Applied", "True", "Applied"),
+            "100 reads/s, trim Weekly");
+  lab_.Change(kVolume(), "v1", [](Json& volume) {
+    volume["spec"]["limits"] = {{"readBytesPerSecond", "1Mi"}};
+  });
+  lab_.Await(kVolume(), "v1", [](const Json* volume) {
+    return JsonString(*volume, {"status", "limits", "readBytesPerSecond"}) == "1Mi" &&
+           JsonInt(*volume, {"status", "limits", "readIops"}) == 0;
+  });
+  EXPECT_THAT(lab_.AwaitEvent("Volume", "v1", "Modified"), HasSubstr("reads/s"));
+  agent->SetAttributesMessage("v1", "pod u-1: there is no control group");
+  EXPECT_EQ(lab_.AwaitCondition(kVolume(), "v1", "Applied", "False", "NotInForce"),
+            "pod u-1: there is no control group");
+  // An agent that lost what it was told is told again.
+  agent->SetAttributesMessage("v1", "");
+  agent->Forget("v1");
+  agent->AwaitCalls("ModifyVolume", 3);
+}
+
+TEST_F(ControllerAppTest, AttributesThatTheAgentRefusesAreRefused) {
+  auto agent = lab_.AddNode("n1", 10 * kGi);
+  agent->FailNext("ModifyVolume", absl::InvalidArgumentError("no device"), 1000000);
+  lab_.MakePool("fast");
+  lab_.Start();
+  lab_.MakeVolume("v1", "1Gi", {{"limits", {{"readIops", 100}}}});
+  EXPECT_THAT(lab_.AwaitCondition(kVolume(), "v1", "Applied", "False", "Refused"),
+              HasSubstr("no device"));
+  EXPECT_EQ(lab_.AwaitCarved("v1").status().limits().read_iops(), 0);
+}
+
 TEST_F(ControllerAppTest, EventsAreShownOnTheClaimToo) {
   lab_.AddNode("n1", kGi);
   lab_.MakePool("fast");

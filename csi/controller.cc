@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "csi/carve_outcome.h"
+#include "csi/mutable_parameters.h"
 #include "csi/names.h"
 #include "csi/publications.h"
 #include "csi/volume_health.h"
@@ -49,6 +50,7 @@ Volume WantedVolume(const CreateVolumePlan& plan, const Placement& nodes) {
   spec.set_fs_type(plan.fs_type);
   for (const std::string& node : nodes.allowed) spec.add_allowed_nodes(node);
   for (const std::string& node : nodes.preferred) spec.add_preferred_nodes(node);
+  Apply(plan.attributes, spec);
   // Where there is no choice the controller need not write one down.
   if (nodes.allowed.size() == 1) spec.set_node_name(nodes.allowed.front());
   if (!plan.parameters.claim_name.empty() && !plan.parameters.claim_namespace.empty()) {
@@ -155,6 +157,10 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
   ASHLAR_ASSIGN_OR_RETURN(const Placement nodes, Place(context, client_, plan));
   ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.FindOrCreate(context, WantedVolume(plan, nodes)));
   ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan, nodes));
+  // A repeat may bring the attributes of another class.
+  if (Apply(plan.attributes, *volume.mutable_spec())) {
+    ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.Modify(context, plan.volume_id, plan.attributes));
+  }
   absl::StatusOr<Volume> carved = volumes_.AwaitCarved(context, volume);
   if (!carved.ok()) {
     // The caller is told that there is no volume, so none may come about later.
@@ -164,6 +170,7 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
     return carved.status();
   }
   ASHLAR_RETURN_IF_ERROR(CheckSame(*carved, plan, nodes));  // now the node is known
+  ASHLAR_RETURN_IF_ERROR(volumes_.AwaitModified(context, *carved).status());
   csi::v1::CreateVolumeResponse response;
   Fill(*carved, *response.mutable_volume());
   return response;
@@ -380,16 +387,32 @@ absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> Controller::ExpandVolume
   return response;
 }
 
+absl::StatusOr<csi::v1::ControllerModifyVolumeResponse> Controller::ModifyVolume(
+    const CallContext& context, const csi::v1::ControllerModifyVolumeRequest& request) {
+  ASHLAR_RETURN_IF_ERROR(CheckSynced());
+  ASHLAR_RETURN_IF_ERROR(CheckVolumeId(request.volume_id()));
+  if (request.mutable_parameters().empty()) {
+    return absl::InvalidArgumentError("mutable_parameters is required");
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const MutableParameters attributes,
+                          ReadMutableParameters(request.mutable_parameters()));
+  ASHLAR_ASSIGN_OR_RETURN(const Volume volume,
+                          volumes_.Modify(context, request.volume_id(), attributes));
+  ASHLAR_RETURN_IF_ERROR(volumes_.AwaitModified(context, volume).status());
+  return csi::v1::ControllerModifyVolumeResponse();
+}
+
 absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> Controller::GetCapabilities(
     const CallContext&, const csi::v1::ControllerGetCapabilitiesRequest&) {
   using Capability = csi::v1::ControllerServiceCapability::RPC;
   csi::v1::ControllerGetCapabilitiesResponse response;
-  for (const auto type : {Capability::CREATE_DELETE_VOLUME, Capability::PUBLISH_UNPUBLISH_VOLUME,
-                          Capability::PUBLISH_READONLY, Capability::LIST_VOLUMES,
-                          Capability::LIST_VOLUMES_PUBLISHED_NODES, Capability::GET_CAPACITY,
-                          Capability::EXPAND_VOLUME, Capability::GET_VOLUME,
-                          kControllerVolumeCondition, Capability::GET_VOLUME_HEALTH,
-                          Capability::LIST_VOLUME_HEALTH, Capability::SINGLE_NODE_MULTI_WRITER}) {
+  for (const auto type :
+       {Capability::CREATE_DELETE_VOLUME, Capability::PUBLISH_UNPUBLISH_VOLUME,
+        Capability::PUBLISH_READONLY, Capability::LIST_VOLUMES,
+        Capability::LIST_VOLUMES_PUBLISHED_NODES, Capability::GET_CAPACITY,
+        Capability::EXPAND_VOLUME, Capability::GET_VOLUME, kControllerVolumeCondition,
+        Capability::GET_VOLUME_HEALTH, Capability::LIST_VOLUME_HEALTH,
+        Capability::SINGLE_NODE_MULTI_WRITER, Capability::MODIFY_VOLUME}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return response;

@@ -50,6 +50,10 @@ class Controller {
   // until the next call. A call for less than an earlier one that is still under way replaces it.
   absl::StatusOr<csi::v1::ControllerExpandVolumeResponse> ExpandVolume(
       const CallContext& context, const csi::v1::ControllerExpandVolumeRequest& request);
+  // Answers when the volume's node has taken the attributes, of which the request says all: what it
+  // leaves out goes back to its default. Of a volume that is in use they are in force then.
+  absl::StatusOr<csi::v1::ControllerModifyVolumeResponse> ModifyVolume(
+      const CallContext& context, const csi::v1::ControllerModifyVolumeRequest& request);
   absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> GetCapabilities(
       const CallContext& context, const csi::v1::ControllerGetCapabilitiesRequest& request);
 

@@ -303,6 +303,63 @@ TEST_F(ControllerTest, ValidatesCapabilitiesAgainstTheVolume) {
             StatusCode::kNotFound);
 }
 
+TEST_F(ControllerTest, ModifyWritesAllOfTheAttributesAndAnswersWhenTheNodeHasThem) {
+  CreateVolumeRequest create = Request();
+  (*create.mutable_mutable_parameters())["readIops"] = "1k";
+  (*create.mutable_mutable_parameters())["trim"] = "Never";
+  ASSERT_TRUE(Create(create).ok());
+  EXPECT_EQ(Object("pvc-1")->spec().limits().read_iops(), 1000);
+  EXPECT_EQ(Object("pvc-1")->spec().trim(), "Never");
+  csi::v1::ControllerModifyVolumeRequest request;
+  request.set_volume_id("pvc-1");
+  (*request.mutable_mutable_parameters())["writeBytesPerSecond"] = "10Mi";
+  const auto modified = controller_.ModifyVolume({}, request);
+  ASSERT_TRUE(modified.ok()) << modified.status();
+  const Volume volume = *Object("pvc-1");
+  EXPECT_FALSE(volume.spec().limits().has_read_iops());
+  EXPECT_EQ(volume.spec().limits().write_bytes_per_second(), 10 * kMiB);
+  EXPECT_EQ(volume.spec().trim(), "");
+  EXPECT_EQ(volume.status().limits().write_bytes_per_second(), 10 * kMiB);
+  EXPECT_TRUE(controller_.ModifyVolume({}, request).ok());
+  EXPECT_EQ(Object("pvc-1")->metadata().generation(), volume.metadata().generation());
+}
+
+TEST_F(ControllerTest, ARepeatedCreateMayBringOtherAttributes) {
+  ASSERT_TRUE(Create(Request()).ok());
+  CreateVolumeRequest request = Request();
+  (*request.mutable_mutable_parameters())["readIops"] = "5";
+  ASSERT_TRUE(Create(request).ok());
+  EXPECT_EQ(Object("pvc-1")->spec().limits().read_iops(), 5);
+}
+
+TEST_F(ControllerTest, ModifyWaitsUntilTheNodeHasTheAttributes) {
+  ASSERT_TRUE(Create(Request()).ok());
+  carver_.SetReason("-");
+  csi::v1::ControllerModifyVolumeRequest request;
+  request.set_volume_id("pvc-1");
+  (*request.mutable_mutable_parameters())["readIops"] = "5";
+  CallContext context;
+  context.deadline = clock_.Now() + absl::Milliseconds(200);  // less than the margin
+  const absl::Status late = controller_.ModifyVolume(context, request).status();
+  EXPECT_EQ(late.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(late.message()), HasSubstr("pvc-1 is not modified yet"));
+}
+
+TEST_F(ControllerTest, ImpossibleModificationsAreRefusedAndChangeNothing) {
+  ASSERT_TRUE(Create(Request()).ok());
+  const int64_t generation = Object("pvc-1")->metadata().generation();
+  csi::v1::ControllerModifyVolumeRequest request;
+  EXPECT_EQ(controller_.ModifyVolume({}, request).status().code(), StatusCode::kInvalidArgument);
+  request.set_volume_id("pvc-1");
+  EXPECT_EQ(controller_.ModifyVolume({}, request).status().code(), StatusCode::kInvalidArgument);
+  (*request.mutable_mutable_parameters())["readIops"] = "fast";
+  EXPECT_EQ(controller_.ModifyVolume({}, request).status().code(), StatusCode::kInvalidArgument);
+  (*request.mutable_mutable_parameters())["readIops"] = "1";
+  request.set_volume_id("absent");
+  EXPECT_EQ(controller_.ModifyVolume({}, request).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(Object("pvc-1")->metadata().generation(), generation);
+}
+
 TEST_F(ControllerTest, TheHealthOfAVolumeIsToldOfOneAndOfAll) {
   ASSERT_TRUE(Create(Request()).ok());
   carver_.SetReason("-");

@@ -258,9 +258,7 @@ absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeReq
   if (request.has_volume_content_source()) {
     return Invalid("volume_content_source is not supported: volumes are made empty");
   }
-  if (!request.mutable_parameters().empty()) {
-    return Invalid("mutable_parameters are not supported: use no VolumeAttributesClass");
-  }
+  ASHLAR_ASSIGN_OR_RETURN(plan.attributes, ReadMutableParameters(request.mutable_parameters()));
   ASHLAR_ASSIGN_OR_RETURN(plan.fs_type, AgreedFsType(plan.access, plan.parameters));
   ASHLAR_ASSIGN_OR_RETURN(plan.size, ReadSize(request.capacity_range(), plan.fs_type));
   const csi::v1::TopologyRequirement& topology = request.accessibility_requirements();

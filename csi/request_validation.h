@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "csi.pb.h"
+#include "csi/mutable_parameters.h"
 #include "csi/parameters.h"
 #include "csi/topology.h"
 
@@ -73,6 +74,7 @@ struct CreateVolumePlan {
   Access access;
   std::string fs_type;  // ext4 or xfs; empty for block
   SizeRange size;
+  MutableParameters attributes;
   std::vector<TopologyTerm> requisite;  // empty: any node
   std::vector<TopologyTerm> preferred;  // best first
 };

@@ -110,7 +110,7 @@ TEST(RequestValidation, RefusesWhatMakesNoSenseAndSaysWhatIsAccepted) {
        [](auto& r) { r.mutable_volume_content_source()->mutable_snapshot()->set_snapshot_id("s"); },
        StatusCode::kInvalidArgument, "volume_content_source"},
       {"mutable parameters", [](auto& r) { (*r.mutable_mutable_parameters())["iops"] = "1"; },
-       StatusCode::kInvalidArgument, "mutable_parameters"},
+       StatusCode::kInvalidArgument, "mutable_parameters 'iops'"},
       {"negative size", [](auto& r) { r.mutable_capacity_range()->set_required_bytes(-1); },
        StatusCode::kInvalidArgument, "required_bytes -1"},
       {"limit below required", [](auto& r) { r.mutable_capacity_range()->set_limit_bytes(1); },

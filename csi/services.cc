@@ -118,6 +118,12 @@ Reactor* ControllerService::ControllerExpandVolume(
   return Run(runner_, context, request, response, controller_, &Controller::ExpandVolume);
 }
 
+Reactor* ControllerService::ControllerModifyVolume(
+    Context* context, const csi::v1::ControllerModifyVolumeRequest* request,
+    csi::v1::ControllerModifyVolumeResponse* response) {
+  return Run(runner_, context, request, response, controller_, &Controller::ModifyVolume);
+}
+
 Reactor* ControllerService::ControllerGetCapabilities(
     Context* context, const csi::v1::ControllerGetCapabilitiesRequest* request,
     csi::v1::ControllerGetCapabilitiesResponse* response) {

@@ -68,6 +68,9 @@ class ControllerService final : public csi::v1::Controller::CallbackService {
   grpc::ServerUnaryReactor* ControllerExpandVolume(
       grpc::CallbackServerContext* context, const csi::v1::ControllerExpandVolumeRequest* request,
       csi::v1::ControllerExpandVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* ControllerModifyVolume(
+      grpc::CallbackServerContext* context, const csi::v1::ControllerModifyVolumeRequest* request,
+      csi::v1::ControllerModifyVolumeResponse* response) override;
   grpc::ServerUnaryReactor* ControllerGetCapabilities(
       grpc::CallbackServerContext* context,
       const csi::v1::ControllerGetCapabilitiesRequest* request,

@@ -63,30 +63,46 @@ absl::StatusOr<Volume> VolumeObjects::FindOrCreate(const CallContext& context,
 
 absl::StatusOr<Volume> VolumeObjects::AwaitCarved(const CallContext& context,
                                                   const Volume& volume) {
+  return Await(context, volume, "carved", [](const Volume& now) {
+    CarveOutcome outcome = DecideCarve(now);
+    return Progress{outcome.kind == CarveOutcome::Kind::kPending, std::move(outcome.why)};
+  });
+}
+
+absl::StatusOr<Volume> VolumeObjects::AwaitModified(const CallContext& context,
+                                                    const Volume& volume) {
+  return Await(context, volume, "modified", [](const Volume& now) {
+    ModifyOutcome outcome = DecideModify(now);
+    return Progress{outcome.kind == ModifyOutcome::Kind::kPending, std::move(outcome.why)};
+  });
+}
+
+absl::StatusOr<Volume> VolumeObjects::Await(const CallContext& context, const Volume& volume,
+                                            absl::string_view what,
+                                            absl::FunctionRef<Progress(const Volume&)> decide) {
   const std::string& name = volume.metadata().name();
-  CarveOutcome outcome = DecideCarve(volume);
+  Progress outcome = decide(volume);
   Volume seen = volume;
   const auto decided = [&](const ObjectPtr& object) {
     if (object == nullptr || UidOf(*object) != volume.metadata().uid()) {
-      outcome = {CarveOutcome::Kind::kRefused,
-                 absl::AbortedError(absl::StrCat("volume ", name, " was deleted; repeat"))};
+      outcome = {false, absl::AbortedError(absl::StrCat("volume ", name, " was deleted; repeat"))};
       return true;
     }
     absl::StatusOr<Volume> parsed = api::FromJson<Volume>(*object);
     if (!parsed.ok()) {
-      outcome = {CarveOutcome::Kind::kRefused, parsed.status()};
+      outcome = {false, parsed.status()};
       return true;
     }
     seen = *std::move(parsed);
     // An event that is older than the caller's own write says nothing about it.
     if (seen.metadata().generation() < volume.metadata().generation()) return false;
-    outcome = DecideCarve(seen);
-    return outcome.kind != CarveOutcome::Kind::kPending;
+    outcome = decide(seen);
+    return !outcome.pending;
   };
   const absl::Status waited = waiter_.Await(WithMargin(clock_, context), {"", name}, decided);
   if (absl::IsDeadlineExceeded(waited)) {
     return absl::DeadlineExceededError(
-        absl::StrCat("volume ", name, " is not carved yet: ", outcome.why.message()));
+        absl::StrCat("volume ", name, " is not ", what, " yet: ", outcome.why.message()));
   }
   ASHLAR_RETURN_IF_ERROR(waited);
   ASHLAR_RETURN_IF_ERROR(outcome.why);
@@ -101,6 +117,33 @@ absl::StatusOr<Volume> VolumeObjects::SetSize(const CallContext& context, const 
     const int64_t bytes = wanted(volume);
     if (bytes == 0 || volume.spec().size() == bytes) return volume;
     object["spec"]["size"] = api::FormatBytes(bytes);
+    absl::StatusOr<Json> written =
+        client_.Update(context, Kind(), object, kube::Subresource::kNone);
+    if (absl::IsAborted(written.status())) {  // somebody else wrote: read again
+      ASHLAR_RETURN_IF_ERROR(CheckContext(clock_, context));
+      continue;
+    }
+    if (!written.ok()) return Annotate(written.status(), absl::StrCat("volume ", name));
+    volumes_.Put(*written);
+    return api::FromJson<Volume>(*written);
+  }
+}
+
+absl::StatusOr<Volume> VolumeObjects::Modify(const CallContext& context, const std::string& name,
+                                             const MutableParameters& parameters) {
+  for (;;) {
+    ASHLAR_ASSIGN_OR_RETURN(Json object, Get(context, name));
+    ASHLAR_ASSIGN_OR_RETURN(Volume volume, api::FromJson<Volume>(object));
+    if (!Apply(parameters, *volume.mutable_spec())) return volume;
+    const Json wanted = api::ToJson(volume);
+    for (const char* field : {"limits", "trim"}) {
+      const Json* value = FindJson(wanted, {"spec", field});
+      if (value != nullptr) {
+        object["spec"][field] = *value;
+      } else {
+        object["spec"].erase(field);
+      }
+    }
     absl::StatusOr<Json> written =
         client_.Update(context, Kind(), object, kube::Subresource::kNone);
     if (absl::IsAborted(written.status())) {  // somebody else wrote: read again

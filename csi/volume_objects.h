@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "ashlar/v1alpha1/volume.pb.h"
+#include "csi/mutable_parameters.h"
 #include "lib/base/clock.h"
 #include "lib/kube/client.h"
 #include "lib/runtime/informer.h"
@@ -50,6 +51,13 @@ class VolumeObjects {
   absl::Status SetAnnotation(
       const CallContext& context, const std::string& name, const std::string& annotation,
       absl::FunctionRef<absl::StatusOr<std::string>(const v1alpha1::Volume&)> wanted);
+  // Writes what may change of a volume in use; nothing if it is so already. The object after that.
+  absl::StatusOr<v1alpha1::Volume> Modify(const CallContext& context, const std::string& name,
+                                          const MutableParameters& parameters);
+  // Waits until the volume's node has taken spec.limits and spec.trim. The refusal of DecideModify;
+  // otherwise as AwaitCarved.
+  absl::StatusOr<v1alpha1::Volume> AwaitModified(const CallContext& context,
+                                                 const v1alpha1::Volume& volume);
 
   // Deletes the object and waits until it is gone. Absent is success. DeadlineExceeded says what
   // holds it.
@@ -60,6 +68,15 @@ class VolumeObjects {
 
  private:
   absl::StatusOr<Json> Get(const CallContext& context, const std::string& name);
+  struct Progress {
+    bool pending = true;
+    absl::Status why;
+  };
+  // Waits until `decide` says that the object, as it became after `volume` was written, is not
+  // pending any more; `what` says for what, in the past tense.
+  absl::StatusOr<v1alpha1::Volume> Await(
+      const CallContext& context, const v1alpha1::Volume& volume, absl::string_view what,
+      absl::FunctionRef<Progress(const v1alpha1::Volume&)> decide);
   // Writes the spec.size that `wanted` makes of the object as it is; 0: none.
   absl::StatusOr<v1alpha1::Volume> SetSize(
       const CallContext& context, const std::string& name,

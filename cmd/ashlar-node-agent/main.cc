@@ -41,6 +41,9 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
       "--pool-directory", options.pool_directories,
       "Directory at or below which pools of the kind directory may lie; may be repeated; "
       "without it they may lie anywhere");
+  cli.add_option("--cgroup-root", options.cgroup_root,
+                 "Where the control groups of the node's pods are mounted, for limits of I/O")
+      ->capture_default_str();
   cli.add_option("--log-level", log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();

@@ -34,6 +34,8 @@ class AgentClient {
   virtual absl::StatusOr<agent::v1::VolumeState> ResizeVolume(const CallContext& context,
                                                               const std::string& volume,
                                                               int64_t size_bytes) = 0;
+  virtual absl::StatusOr<agent::v1::VolumeState> ModifyVolume(
+      const CallContext& context, const agent::v1::ModifyVolumeRequest& request) = 0;
   virtual absl::Status RemoveVolume(const CallContext& context, const std::string& volume) = 0;
 };
 

@@ -64,6 +64,11 @@ class GrpcAgentClient final : public AgentClient {
     return rpc::Call(context, *stub_, &NodeAgent::Stub::ResizeVolume, request);
   }
 
+  absl::StatusOr<agent::v1::VolumeState> ModifyVolume(
+      const CallContext& context, const agent::v1::ModifyVolumeRequest& request) override {
+    return rpc::Call(context, *stub_, &NodeAgent::Stub::ModifyVolume, request);
+  }
+
   absl::Status RemoveVolume(const CallContext& context, const std::string& volume) override {
     agent::v1::RemoveVolumeRequest request;
     request.set_volume_id(volume);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "controller/volume/volume_attributes.h"
 #include "lib/api/conditions.h"
 
 namespace ashlar::controller {
@@ -92,6 +93,7 @@ void ObserveState(v1alpha1::Volume& volume, const agent::v1::VolumeState& state,
   status.mutable_device()->set_path(state.device_path());
   status.mutable_device()->set_drive(state.drive());
   status.mutable_device()->set_extents(state.extents());
+  ObserveAttributes(volume, state, now);
   if (state.publications() > 0) {
     Set(volume, "Published", api::kTrue, "Published",
         absl::StrCat("at ", state.publications(), state.publications() == 1 ? " path" : " paths"),
@@ -117,6 +119,10 @@ VolumeDecision DecideVolume(const VolumeFacts& facts) {
   const v1alpha1::Volume& volume = facts.volume;
   if (volume.metadata().has_deletion_timestamp()) return DecideDeletion(facts);
   if (!IsCarved(volume)) return DecideCarving(facts);
+  if (facts.agent == AgentState::kHeard && facts.reported != nullptr &&
+      WantsModification(volume, *facts.reported)) {
+    return {VolumeStep::kModify};
+  }
   // A report may be older than the answer to a growth.
   const int64_t present = std::max(volume.status().size(),
                                    facts.reported == nullptr ? 0 : facts.reported->size_bytes());

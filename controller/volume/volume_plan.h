@@ -6,6 +6,7 @@
 //   set        unset         placed ──► kCarve (the agent carves, status.size is written)
 //   set        set           carved ──► kObserve (the agent's report goes into the status)
 //   set        < spec.size   growing ──► kGrow
+//   set        set           kModify if the agent holds other attributes than the spec has
 //   deletion   any           kRemove on the agent, then the finalizer goes; kAbandon if the node
 //                            is gone for good; kDropFinalizer if nothing was ever placed
 //
@@ -58,6 +59,7 @@ enum class VolumeStep {
   kPlace,
   kCarve,
   kGrow,
+  kModify,  // the agent holds other limits or another trim schedule than the spec asks for
   kObserve,
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/objects/transitions.h"
+#include "controller/volume/volume_attributes.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -119,6 +120,8 @@ VolumeReconciler::Result VolumeReconciler::Act(Pass& pass, const VolumeDecision&
       return Carve(pass);
     case VolumeStep::kGrow:
       return Grow(pass);
+    case VolumeStep::kModify:
+      return Modify(pass);
     case VolumeStep::kObserve:
       SetWaiting(pass.name(), "", false);
       ReleaseUnwanted(pass);
@@ -233,6 +236,33 @@ VolumeReconciler::Result VolumeReconciler::Grow(Pass& pass) {
   Publish(pass, EventSink::Type::kNormal, "Resized",
           absl::StrCat("from ", FormatBytes(before), " to ", FormatBytes(state->size_bytes())));
   return Action::AwaitChange();
+}
+
+VolumeReconciler::Result VolumeReconciler::Modify(Pass& pass) {
+  std::optional<CallLimit::Slot> slot = calls_.TryTake(pass.node(), pass.name());
+  if (!slot) return Action::RequeueAfter(kBusyRetry);
+  ASHLAR_ASSIGN_OR_RETURN(std::shared_ptr<AgentClient> agent, parts_.agents.Client(pass.node()));
+  auto state = agent->ModifyVolume(AgentContext(pass), ModifyRequest(pass.facts.volume));
+  slot.reset();
+  if (!state.ok()) {
+    const CarveFailure failure = ExplainFailure(state.status(), pass.node());
+    if (failure.in_status) {
+      SetNotApplied(pass.facts.volume, failure.repeat ? failure.reason : kRefused, failure.message,
+                    parts_.clock.Now());
+      ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
+    }
+    if (failure.repeat) return absl::UnavailableError(failure.message);
+    return Action::RequeueAfter(options_.slow_retry);
+  }
+  ObserveAttributes(pass.facts.volume, *state, parts_.clock.Now());
+  const bool news =
+      pass.facts.volume.status().SerializeAsString() != pass.status_before.SerializeAsString();
+  ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
+  if (news) {
+    Publish(pass, EventSink::Type::kNormal, "Modified",
+            DescribeAttributes(pass.facts.volume.spec()));
+  }
+  return Action::AwaitChange();  // the report that shows it queues the volume
 }
 
 VolumeReconciler::Result VolumeReconciler::Failed(Pass& pass, const absl::Status& status,

@@ -87,6 +87,7 @@ class VolumeReconciler final : public runtime::Reconciler {
   Result Place(Pass& pass);
   Result Carve(Pass& pass);
   Result Grow(Pass& pass);
+  Result Modify(Pass& pass);
   Result Remove(Pass& pass);
   Result Abandon(Pass& pass);
   Result AwaitAgent(Pass& pass, const VolumeDecision& decision);

@@ -88,7 +88,11 @@ void CarvingController::Carve(Volume volume) {
   carved.set_message("as the test has it");
   carved.set_observed_generation(volume.metadata().generation());
   carved.mutable_last_transition_time()->set_seconds(1);
-  if (why.empty()) status.set_size(volume.spec().size());
+  if (why.empty()) {
+    status.set_size(volume.spec().size());
+    *status.mutable_limits() = volume.spec().limits();
+    status.set_trim(volume.spec().trim());
+  }
   (void)client_.Update({}, Kind(), api::ToJson(volume), kube::Subresource::kStatus);
 }
 

@@ -11,6 +11,8 @@ namespace {
 // How soon to look again for a group that is missing, or one that a container has got.
 constexpr absl::Duration kSoonest = absl::Milliseconds(50);
 constexpr absl::Duration kLatest = absl::Milliseconds(500);
+// The kubelet may mount a volume before it has made the pod's group.
+constexpr absl::Duration kStartTime = absl::Seconds(10);
 
 void AddProblem(std::map<std::string, std::string>& problems, const std::string& volume,
                 absl::string_view problem) {
@@ -109,7 +111,9 @@ bool LimitKeeper::Pass() {
   limited_.Set(static_cast<double>(std::count_if(
       written_.begin(), written_.end(), [](const auto& item) { return item.second.any(); })));
   missing_.Set(static_cast<double>(findings.problems.size()));
-  const bool again = !findings.problems.empty() || (findings.limited && groups_.grows());
+  const bool again = !findings.problems.empty() || !findings.missing.empty() ||
+                     (findings.limited && groups_.grows());
+  missing_since_ = std::move(findings.missing);
   Publish(std::move(findings.problems));
   return again;
 }
@@ -126,6 +130,12 @@ void LimitKeeper::LimitPod(const VolumeUse& use, const std::string& pod, Finding
   if (use.device == DeviceNumber{})
     return problem("its I/O goes through no device of the volume's own");
   const absl::StatusOr<std::vector<std::string>> groups = groups_.GroupsOf(pod);
+  if (absl::IsNotFound(groups.status()) && limits.any()) {
+    const auto known = missing_since_.find({use.id, pod});
+    const absl::Time since = known == missing_since_.end() ? clock_.Now() : known->second;
+    findings.missing[{use.id, pod}] = since;
+    if (clock_.Now() - since < kStartTime) return;
+  }
   if (!groups.ok()) return problem(groups.status().message());
   for (const std::string& group : *groups) {
     const Place place{group, use.device};

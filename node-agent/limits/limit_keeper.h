@@ -36,7 +36,9 @@ class LimitKeeper {
   // Something was published, unpublished or modified: returns when that has been looked at.
   // Cancelled or DeadlineExceeded when the context ends; it is looked at all the same.
   absl::Status Refresh(const CallContext& context);
-  // Where the limits of the volume are not in force, and why; empty: they are, or it has none.
+  // Where the limits of the volume are not in force, and why; empty: they are, or it has none. A
+  // pod that has no group has no process that they could bind: it is named when it has none for
+  // longer than a start takes.
   std::string Problem(const std::string& volume) const;
 
  private:
@@ -50,7 +52,8 @@ class LimitKeeper {
   struct Findings {
     std::map<std::string, std::string> problems;  // by volume
     std::set<Place> wanted;
-    bool limited = false;  // some volume has limits
+    std::map<std::pair<std::string, std::string>, absl::Time> missing;  // volume and pod
+    bool limited = false;                                               // some volume has limits
   };
 
   void Run(const std::stop_token& stop);
@@ -70,6 +73,8 @@ class LimitKeeper {
 
   // Of the keeper's thread.
   std::map<Place, IoLimits> written_;
+  // Since when a volume's pod has no group.
+  std::map<std::pair<std::string, std::string>, absl::Time> missing_since_;
   bool first_ = true;
 
   mutable Mutex mu_;

@@ -1,11 +1,14 @@
 #include "node-agent/limits/volume_attributes.h"
 
+#include <sys/sysmacros.h>
+
 #include <array>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/limits/volume_use.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -13,6 +16,10 @@ namespace {
 constexpr std::array<absl::string_view, 3> kScheduleNames = {"Weekly", "Daily", "Never"};
 
 }  // namespace
+
+DeviceNumber DeviceNumber::Of(uint64_t device) {
+  return {gnu_dev_major(device), gnu_dev_minor(device)};
+}
 
 absl::string_view ScheduleName(TrimSchedule schedule) {
   return kScheduleNames[static_cast<size_t>(schedule)];

@@ -12,6 +12,8 @@ namespace ashlar::node_agent {
 struct DeviceNumber {
   uint32_t major = 0, minor = 0;
   auto operator<=>(const DeviceNumber&) const = default;
+  // From a dev_t.
+  static DeviceNumber Of(uint64_t device);
 };
 
 struct VolumeUse {

@@ -19,6 +19,7 @@
 #include "node-agent/service/node_agent_service.h"
 #include "node-agent/service/node_mount_service.h"
 #include "node-agent/storage/media.h"
+#include "node-agent/trim/trimmer.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -60,18 +61,26 @@ class App final : public AgentApp {
                           options_.pool_directories},
         pools_(options_.state_dir, PoolMedia(pool_environment_)),
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
-        volumes_({pools_, journal_, commands_, mounts_, loops_, clock_},
+        attributes_(absl::StrCat(options_.state_dir, "/journal/attributes")),
+        volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
                  PathPolicy(options_.publish_roots), boot_id),
+        cgroups_(FindIoCgroups(options_.cgroup_root)),
+        limits_(
+            *cgroups_, [this] { return volumes_.Uses(); }, [this] { feed_.Poke(); }, clock_,
+            registry_),
+        trimmer_(
+            trim_, [this] { return volumes_.Uses(); }, clock_, registry_),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
-        feed_(scanner_, nvme_, pools_, volumes_, clock_),
+        feed_(scanner_, nvme_, pools_, volumes_, limits_, clock_),
         watch_(
             mounts_, clock_, [this] { return pools_.NamedPaths(); },
             [this](bool health) { feed_.LookSoon(health); }),
         metrics_(registry_, clock_),
         runner_({}, clock_, registry_),
         agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
-                       feed_, metrics_, clock_, runner_),
-        mount_service_(options_.node_name, volumes_, feed_, metrics_, runner_) {}
+                       feed_, limits_, metrics_, clock_, runner_),
+        mount_service_(options_.node_name, volumes_, feed_, attributes_, limits_, metrics_,
+                       runner_) {}
   ~App() override { Stop(); }
 
   absl::Status Begin(const CallContext& context) {
@@ -84,7 +93,12 @@ class App final : public AgentApp {
     SetDoing("making the pools ready");
     ASHLAR_RETURN_IF_ERROR(pools_.Load(context));
     SetDoing("bringing records, pools, loop devices and mounts together");
+    ASHLAR_RETURN_IF_ERROR(attributes_.Load());
     ASHLAR_RETURN_IF_ERROR(volumes_.Recover(context));
+    SetDoing("bringing limits in force");
+    limits_.Start();
+    ASHLAR_RETURN_IF_ERROR(limits_.Refresh(context));
+    trimmer_.Start();
     SetDoing("looking at the drives");
     StartFeed();
     SetDoing("opening its services");
@@ -109,6 +123,8 @@ class App final : public AgentApp {
     mount_server_.reset();
     ops_.reset();
     watch_.Stop();
+    trimmer_.Stop();
+    limits_.Stop();
     feed_.Stop();
     sys::RemoveSpareLoopDevices(0);
   }
@@ -174,9 +190,14 @@ class App final : public AgentApp {
   PoolEnvironment pool_environment_;
   PoolSet pools_;
   FileJournal journal_;
+  AttributeTable attributes_;
   VolumeManager volumes_;
   sys::KernelNvmeAdmin nvme_admin_;
   NvmeReader nvme_;
+  const std::unique_ptr<IoCgroups> cgroups_;
+  LimitKeeper limits_;
+  sys::KernelFilesystemTrim trim_;
+  Trimmer trimmer_;
   InventoryFeed feed_;
   DriveWatch watch_;
   OperationMetrics metrics_;
@@ -199,6 +220,7 @@ absl::Status CheckOptions(const AgentOptions& options) {
   };
   ASHLAR_RETURN_IF_ERROR(absolute("state-dir", options.state_dir));
   ASHLAR_RETURN_IF_ERROR(absolute("mount-socket", options.mount_socket));
+  ASHLAR_RETURN_IF_ERROR(absolute("cgroup-root", options.cgroup_root));
   for (const std::string& root : options.publish_roots)
     ASHLAR_RETURN_IF_ERROR(absolute("publish-root", root));
   for (const std::string& directory : options.pool_directories)

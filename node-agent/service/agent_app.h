@@ -25,6 +25,8 @@ struct AgentOptions {
   std::vector<std::string> publish_roots = {"/var/lib/kubelet"};
   // Directories at or below which pools of the kind directory may lie. Empty: anywhere.
   std::vector<std::string> pool_directories;
+  // Where the control groups of the machine's pods are mounted.
+  std::string cgroup_root = "/sys/fs/cgroup";
   DriveScannerOptions scanner;
 };
 

@@ -107,6 +107,39 @@ pb::PoolState ToProto(const PoolStatus& status) {
   return state;
 }
 
+absl::StatusOr<VolumeAttributes> AttributesFromProto(const pb::VolumeAttributes& attributes) {
+  VolumeAttributes read;
+  read.limits = {attributes.read_iops(), attributes.write_iops(),
+                 attributes.read_bytes_per_second(), attributes.write_bytes_per_second()};
+  switch (attributes.trim()) {
+    case pb::TRIM_SCHEDULE_UNSPECIFIED:
+    case pb::TRIM_SCHEDULE_WEEKLY:
+      return read;
+    case pb::TRIM_SCHEDULE_DAILY:
+      read.trim = TrimSchedule::kDaily;
+      return read;
+    case pb::TRIM_SCHEDULE_NEVER:
+      read.trim = TrimSchedule::kNever;
+      return read;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("attributes.trim is ", static_cast<int>(attributes.trim()),
+                       ": TRIM_SCHEDULE_NEVER, _DAILY and _WEEKLY are accepted"));
+  }
+}
+
+pb::VolumeAttributes ToProto(const VolumeAttributes& attributes) {
+  pb::VolumeAttributes out;
+  out.set_read_iops(attributes.limits.read_iops);
+  out.set_write_iops(attributes.limits.write_iops);
+  out.set_read_bytes_per_second(attributes.limits.read_bytes_per_second);
+  out.set_write_bytes_per_second(attributes.limits.write_bytes_per_second);
+  out.set_trim(attributes.trim == TrimSchedule::kNever   ? pb::TRIM_SCHEDULE_NEVER
+               : attributes.trim == TrimSchedule::kDaily ? pb::TRIM_SCHEDULE_DAILY
+                                                         : pb::TRIM_SCHEDULE_WEEKLY);
+  return out;
+}
+
 pb::VolumeState ToProto(const VolumeStatus& status) {
   pb::VolumeState state;
   state.set_volume_id(status.facts.id);
@@ -122,6 +155,8 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
   state.set_message(status.message);
   state.set_snapshot(status.facts.kind == VolumeKind::kSnapshot);
   state.set_source(status.facts.source);
+  *state.mutable_attributes() = ToProto(status.attributes);
+  state.set_attributes_message(status.attributes_message);
   return state;
 }
 

@@ -12,6 +12,8 @@ absl::StatusOr<VolumeMode> ModeFromProto(agent::v1::VolumeMode mode);
 agent::v1::VolumeMode ModeToProto(VolumeMode mode);
 absl::StatusOr<PoolSpec> SpecFromProto(const agent::v1::EnsurePoolRequest& request);
 agent::v1::PoolState ToProto(const PoolStatus& status);
+absl::StatusOr<VolumeAttributes> AttributesFromProto(const agent::v1::VolumeAttributes& attributes);
+agent::v1::VolumeAttributes ToProto(const VolumeAttributes& attributes);
 agent::v1::VolumeState ToProto(const VolumeStatus& status);
 agent::v1::Drive ToProto(const DriveReport& report);
 

@@ -113,6 +113,25 @@ grpc::ServerUnaryReactor* NodeAgentService::ResizeVolume(grpc::CallbackServerCon
       });
 }
 
+grpc::ServerUnaryReactor* NodeAgentService::ModifyVolume(grpc::CallbackServerContext* context,
+                                                         const pb::ModifyVolumeRequest* request,
+                                                         pb::VolumeState* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call,
+             const pb::ModifyVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeAttributes attributes,
+                                AttributesFromProto(volume.attributes()));
+        ASHLAR_ASSIGN_OR_RETURN(VolumeStatus status, metrics_.Measure("modify", [&] {
+          return volumes_.Modify(call, volume.volume_id(), attributes);
+        }));
+        ASHLAR_RETURN_IF_ERROR(limits_.Refresh(call));
+        status.attributes_message = limits_.Problem(volume.volume_id());
+        feed_.Poke();
+        return ToProto(status);
+      });
+}
+
 grpc::ServerUnaryReactor* NodeAgentService::RemoveVolume(grpc::CallbackServerContext* context,
                                                          const pb::RemoveVolumeRequest* request,
                                                          pb::RemoveVolumeResponse* response) {

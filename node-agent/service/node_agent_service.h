@@ -18,11 +18,13 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
  public:
   // Everything must outlive the service.
   NodeAgentService(NodeFacts facts, PoolSet& pools, VolumeManager& volumes, InventoryFeed& feed,
-                   OperationMetrics& metrics, Clock& clock, rpc::CallRunner& runner)
+                   LimitKeeper& limits, OperationMetrics& metrics, Clock& clock,
+                   rpc::CallRunner& runner)
       : facts_(std::move(facts)),
         pools_(pools),
         volumes_(volumes),
         feed_(feed),
+        limits_(limits),
         metrics_(metrics),
         clock_(clock),
         runner_(runner) {}
@@ -41,6 +43,9 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
                                          agent::v1::VolumeState* response) override;
   grpc::ServerUnaryReactor* ResizeVolume(grpc::CallbackServerContext* context,
                                          const agent::v1::ResizeVolumeRequest* request,
+                                         agent::v1::VolumeState* response) override;
+  grpc::ServerUnaryReactor* ModifyVolume(grpc::CallbackServerContext* context,
+                                         const agent::v1::ModifyVolumeRequest* request,
                                          agent::v1::VolumeState* response) override;
   grpc::ServerUnaryReactor* RemoveVolume(grpc::CallbackServerContext* context,
                                          const agent::v1::RemoveVolumeRequest* request,
@@ -64,6 +69,7 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
   PoolSet& pools_;
   VolumeManager& volumes_;
   InventoryFeed& feed_;
+  LimitKeeper& limits_;
   OperationMetrics& metrics_;
   Clock& clock_;
   rpc::CallRunner& runner_;

@@ -8,6 +8,12 @@ namespace ashlar::node_agent {
 
 namespace pb = agent::v1;
 
+void NodeMountService::PublicationsChanged(const CallContext& call) {
+  // Limits hold when the call returns; if its time ends before, they will soon.
+  if (attributes_.AnyLimits()) limits_.Refresh(call).IgnoreError();
+  feed_.Poke();
+}
+
 grpc::ServerUnaryReactor* NodeMountService::GetNode(grpc::CallbackServerContext* context,
                                                     const pb::GetNodeRequest* request,
                                                     pb::GetNodeResponse* response) {
@@ -74,7 +80,7 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(publish.mode()));
         ASHLAR_RETURN_IF_ERROR(
             metrics_.Measure("publish", [&] { return volumes_.Publish(call, args); }));
-        feed_.Poke();
+        PublicationsChanged(call);
         return pb::PublishVolumeResponse();
       });
 }
@@ -89,7 +95,7 @@ grpc::ServerUnaryReactor* NodeMountService::UnpublishVolume(
                            return volumes_.Unpublish(call, unpublish.volume_id(),
                                                      unpublish.target_path());
                          }));
-                         feed_.Poke();
+                         PublicationsChanged(call);
                          return pb::UnpublishVolumeResponse();
                        });
 }

@@ -14,10 +14,13 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
  public:
   // Everything must outlive the service.
   NodeMountService(std::string node, VolumeManager& volumes, InventoryFeed& feed,
-                   OperationMetrics& metrics, rpc::CallRunner& runner)
+                   const AttributeTable& attributes, LimitKeeper& limits, OperationMetrics& metrics,
+                   rpc::CallRunner& runner)
       : node_(std::move(node)),
         volumes_(volumes),
         feed_(feed),
+        attributes_(attributes),
+        limits_(limits),
         metrics_(metrics),
         runner_(runner) {}
 
@@ -47,9 +50,14 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
                                       agent::v1::GetHealthResponse* response) override;
 
  private:
+  // Something was published or unpublished.
+  void PublicationsChanged(const CallContext& call);
+
   const std::string node_;
   VolumeManager& volumes_;
   InventoryFeed& feed_;
+  const AttributeTable& attributes_;
+  LimitKeeper& limits_;
   OperationMetrics& metrics_;
   rpc::CallRunner& runner_;
 };

@@ -216,11 +216,13 @@ AgentStack::AgentStack(const std::string& state_dir, std::vector<std::string> pu
       pool_environment{commands, mounts, scanner, state_dir, {}},
       pools(state_dir, PoolMedia(pool_environment)),
       journal(hook, absl::StrCat(state_dir, "/journal/volumes")),
-      volumes({pools, journal, commands, mounts, loops, clock},
+      attributes(absl::StrCat(state_dir, "/journal/attributes")),
+      volumes({pools, journal, commands, mounts, loops, clock, attributes},
               PathPolicy(std::move(publish_roots)), boot_id) {}
 
 absl::Status AgentStack::Start() {
   if (const absl::Status loaded = pools.Load({}); !loaded.ok()) return loaded;
+  if (const absl::Status loaded = attributes.Load(); !loaded.ok()) return loaded;
   return volumes.Recover({});
 }
 

@@ -125,6 +125,7 @@ struct AgentStack {
   PoolEnvironment pool_environment;
   PoolSet pools;
   SteppedJournal journal;
+  AttributeTable attributes;
   VolumeManager volumes;
 };
 

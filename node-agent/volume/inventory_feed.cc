@@ -45,7 +45,8 @@ bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
 
 bool VolumeIsNews(const VolumeStatus& a, const VolumeStatus& b) {
   return !(a.facts == b.facts) || a.size_bytes != b.size_bytes || a.staged != b.staged ||
-         a.publications != b.publications || a.healthy != b.healthy || a.message != b.message;
+         a.publications != b.publications || a.healthy != b.healthy || a.message != b.message ||
+         !(a.attributes == b.attributes) || a.attributes_message != b.attributes_message;
 }
 
 template <class Item, class Differs>
@@ -159,6 +160,8 @@ void InventoryFeed::Publish() {
   fresh->drives = drives_;
   fresh->pools = pools_.Statuses();
   fresh->volumes = volumes_.List();
+  for (VolumeStatus& volume : fresh->volumes)
+    volume.attributes_message = limits_.Problem(volume.facts.id);
   for (PoolStatus& pool : fresh->pools)
     pool.volumes = static_cast<int>(
         std::count_if(fresh->volumes.begin(), fresh->volumes.end(),

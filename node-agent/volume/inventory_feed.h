@@ -10,6 +10,7 @@
 #include "lib/base/call_context.h"
 #include "lib/base/clock.h"
 #include "node-agent/inventory/nvme_reader.h"
+#include "node-agent/limits/limit_keeper.h"
 #include "node-agent/pool/pool_set.h"
 #include "node-agent/volume/volume_manager.h"
 
@@ -40,8 +41,13 @@ constexpr absl::Duration kFastLooks = absl::Seconds(5);
 class InventoryFeed {
  public:
   InventoryFeed(DriveScanner& scanner, NvmeReader& nvme, PoolSet& pools, VolumeManager& volumes,
-                Clock& clock)
-      : scanner_(scanner), nvme_(nvme), pools_(pools), volumes_(volumes), clock_(clock) {}
+                const LimitKeeper& limits, Clock& clock)
+      : scanner_(scanner),
+        nvme_(nvme),
+        pools_(pools),
+        volumes_(volumes),
+        limits_(limits),
+        clock_(clock) {}
   ~InventoryFeed() { Stop(); }
 
   // Looks once, so that there is a snapshot when it returns, then keeps looking in a thread; at
@@ -73,6 +79,7 @@ class InventoryFeed {
   NvmeReader& nvme_;  // of the looking thread
   PoolSet& pools_;
   VolumeManager& volumes_;
+  const LimitKeeper& limits_;
   Clock& clock_;
   absl::Duration looks_;
   std::vector<DriveReport> drives_;  // of the looking thread

@@ -33,9 +33,10 @@ absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted
 
 }  // namespace
 
-VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) {
+VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) const {
   VolumeStatus status;
   status.facts = entry.record.facts;
+  status.attributes = env_.attributes.Get(status.facts.id);
   status.staged = entry.record.attached();
   status.publications = static_cast<int>(entry.record.publications.size());
   if (!entry.stored) {
@@ -175,6 +176,7 @@ absl::Status VolumeManager::Remove(const CallContext& context, const std::string
   ASHLAR_RETURN_IF_ERROR(table_.Put(*entry));
   if (entry->stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry->stored, ""));
   ASHLAR_RETURN_IF_ERROR(backend->Remove(context, id));
+  ASHLAR_RETURN_IF_ERROR(env_.attributes.Erase(id));
   ASHLAR_RETURN_IF_ERROR(table_.Erase(id));
   LogInfo("volume removed", {{"volume", id}, {"request", context.request_id}});
   return absl::OkStatus();

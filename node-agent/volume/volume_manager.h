@@ -32,8 +32,10 @@
 #include "lib/system/loop_devices.h"
 #include "lib/system/mount_table.h"
 #include "node-agent/inventory/drive_scanner.h"
+#include "node-agent/limits/volume_use.h"
 #include "node-agent/pool/pool_source.h"
 #include "node-agent/volume/attachments.h"
+#include "node-agent/volume/attribute_table.h"
 #include "node-agent/volume/path_policy.h"
 #include "node-agent/volume/volume_table.h"
 
@@ -48,6 +50,8 @@ struct VolumeStatus {
   int publications = 0;
   bool healthy = true;
   std::string message;  // why it is not healthy
+  VolumeAttributes attributes;
+  std::string attributes_message;  // where they are not in force, and why; from the limit keeper
 };
 
 struct EnsureVolumeArgs {
@@ -90,6 +94,7 @@ struct VolumeEnvironment {
   sys::MountTable& mounts;
   sys::LoopDevices& loops;
   Clock& clock;
+  AttributeTable& attributes;
 };
 
 class FreezeWindow;
@@ -114,7 +119,12 @@ class VolumeManager {
                       VolumeKind kind = VolumeKind::kVolume);
   absl::StatusOr<std::vector<VolumeStatus>> EnsureSnapshots(const CallContext& context,
                                                             const std::vector<SnapshotArgs>& args);
+  // Keeps the attributes. Who enforces them is told by Uses.
+  absl::StatusOr<VolumeStatus> Modify(const CallContext& context, const std::string& id,
+                                      const VolumeAttributes& attributes);
   std::vector<VolumeStatus> List();
+  // What is attached now.
+  std::vector<VolumeUse> Uses();
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
   absl::Status Unstage(const CallContext& context, const std::string& id,
@@ -128,6 +138,7 @@ class VolumeManager {
   absl::StatusOr<VolumeStats> Stats(const std::string& id, const std::string& volume_path);
 
  private:
+  VolumeStatus StatusOf(const VolumeEntry& entry) const;
   // NotFound, or FailedPrecondition while the medium cannot be reached.
   absl::StatusOr<VolumeEntry> Existing(const std::string& id);
   // Fills fs_type if a filesystem is wanted and none is named. InvalidArgument: the pool's backend

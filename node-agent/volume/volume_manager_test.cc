@@ -60,7 +60,8 @@ class VolumeManagerTest : public testing::Test {
   }
   void Restart() {
     volumes_ = std::make_unique<VolumeManager>(
-        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops(), clock_},
+        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops(), clock_,
+                          attributes_},
         PathPolicy({"/kubelet"}), "boot-1");
     ASSERT_EQ(volumes_->Recover({}), absl::OkStatus());
   }
@@ -96,8 +97,48 @@ class VolumeManagerTest : public testing::Test {
   FileJournal journal_{temporary_.path() + "/journal"};
   sys::PosixCommandRunner commands_;
   RealClock clock_;
+  AttributeTable attributes_{temporary_.path() + "/journal"};
   std::unique_ptr<VolumeManager> volumes_;
 };
+
+TEST_F(VolumeManagerTest, AttributesAreKeptOverAResizeAndGoWithTheVolume) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  const VolumeAttributes attributes = {{100, 0, 0, 0}, TrimSchedule::kDaily};
+  ASSERT_TRUE(volumes_->Modify({}, "v", attributes).ok());
+  EXPECT_EQ(Status().attributes, attributes);
+  ASSERT_TRUE(volumes_->Resize({}, "v", 30 * kMiB).ok());
+  EXPECT_EQ(Status().attributes, attributes);
+  ASSERT_EQ(volumes_->Remove({}, "v"), absl::OkStatus());
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  EXPECT_EQ(Status().attributes, VolumeAttributes{});
+}
+
+TEST_F(VolumeManagerTest, ImpossibleAttributesAreRefused) {
+  EXPECT_EQ(volumes_->Modify({}, "v", {}).status().code(), StatusCode::kNotFound);
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  EXPECT_EQ(volumes_->Modify({}, "v", {{0, -1, 0, 0}, {}}).status().code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_EQ(Status().attributes, VolumeAttributes{});
+}
+
+TEST_F(VolumeManagerTest, UsesTellWhatIsAttachedAndWherePodsSeeIt) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  EXPECT_TRUE(volumes_->Uses().empty());
+  ASSERT_TRUE(volumes_->Modify({}, "v", {{100, 0, 0, 0}, {}}).ok());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  const std::vector<VolumeUse> uses = volumes_->Uses();
+  ASSERT_EQ(uses.size(), 1u);
+  EXPECT_EQ(uses[0].id, "v");
+  EXPECT_EQ(uses[0].mount_point, "/kubelet/staging");
+  EXPECT_EQ(uses[0].targets, std::vector<std::string>{"/kubelet/target"});
+  EXPECT_EQ(uses[0].attributes.limits.read_iops, 100);
+  ASSERT_EQ(Unpublish(), absl::OkStatus());
+  ASSERT_EQ(volumes_->Uses().size(), 1u);
+  EXPECT_TRUE(volumes_->Uses()[0].targets.empty());
+  ASSERT_EQ(Unstage(), absl::OkStatus());
+  EXPECT_TRUE(volumes_->Uses().empty());
+}
 
 TEST_F(VolumeManagerTest, ATargetThatIsBusyStaysPublishedAndTheCallCanBeRepeated) {
   ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());

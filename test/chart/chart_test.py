@@ -123,6 +123,18 @@ class Rendering(unittest.TestCase):
                 self.assertNotIn("*", rule["apiGroups"] + rule["resources"] + rule["verbs"])
                 self.assertNotIn("secrets", rule["resources"])
 
+    def test_the_agent_alone_reaches_the_control_groups_of_the_node(self):
+        agent = container(self.node, "ashlar-node-agent")
+        self.assertIn("--cgroup-root=/host/cgroup", agent["args"])
+        self.assertEqual([m for m in agent["volumeMounts"] if m["name"] == "cgroup"], [{"name": "cgroup", "mountPath": "/host/cgroup"}])
+        self.assertIn({"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}, self.node["volumes"])
+        self.assertNotIn("cgroup", [v["name"] for v in self.controller["volumes"]])
+
+    def test_the_sidecars_may_read_attribute_classes(self):
+        readable = {r for o in self.objects if o["kind"] == "ClusterRole" for rule in o["rules"]
+                    if {"get", "list", "watch"} <= set(rule["verbs"]) for r in rule["resources"]}
+        self.assertIn("volumeattributesclasses", readable)
+
     def test_mounts_of_the_agent_reach_the_node(self):
         mounts = {m["mountPath"]: m.get("mountPropagation") for m in container(self.node, "ashlar-node-agent")["volumeMounts"]}
         self.assertEqual(mounts["/var/lib/kubelet"], "Bidirectional")

@@ -166,6 +166,61 @@ class Installation(Case):
                     self.assertTrue([s for s in series if s.startswith("ashlar_")], (p["metadata"]["name"], port))
 
 
+class Attributes(Case):
+    # Seconds that a direct read or write of so many MiB takes, by the clock of the pod's kernel.
+    TIMED = "read up rest < /proc/uptime; echo $up; {} 2>/dev/null; read up rest < /proc/uptime; echo $up"
+
+    def rate(self, name, mib, write=False):
+        """MiB per second of the pod's direct I/O on its volume."""
+        command = f"dd if=/dev/zero of=/data/new bs=256k count={4 * mib} oflag=direct" if write else \
+            f"dd if=/data/file of=/dev/null bs=256k count={4 * mib} iflag=direct"
+        began, ended = (float(line) for line in self.shell(name, self.TIMED.format(command)).split())
+        return mib / max(ended - began, 0.01)
+
+    def change_class(self, name, to):
+        cluster.kubectl("-n", self.space, "patch", "pvc", name, "--type=merge", "-p", '{"spec": {"volumeAttributesClassName": "%s"}}' % to)
+        cluster.until(f"claim {name} has class {to}", lambda: cluster.get("pvc", name, "-n", self.space)["status"].get("currentVolumeAttributesClassName") == to)
+
+    def test_limits_change_under_a_pod_that_writes(self):
+        cluster.example("volumeattributesclass.yaml")
+        self.start("busy", size="256Mi", node=1, script=WRITER)
+        self.shell("busy", "dd if=/dev/zero of=/data/file bs=1M count=96 conv=fsync 2>/dev/null")
+        free = {write: self.rate("busy", 64, write) for write in (False, True)}
+        measured = {"none": free}
+        for to, read, write in (("ashlar-bronze", 8, 4), ("ashlar-silver", 24, 12)):
+            self.change_class("busy", to)
+            rates = measured[to] = {False: self.rate("busy", 4 * read), True: self.rate("busy", 4 * write, True)}
+            for limit, rate in ((read, rates[False]), (write, rates[True])):
+                self.assertLess(rate, 1.2 * limit, measured)
+                self.assertGreater(rate, 0.5 * limit, measured)
+        self.change_class("busy", "ashlar-gold")
+        measured["ashlar-gold"] = {write: self.rate("busy", 64, write) for write in (False, True)}
+        print(f"MiB/s by class, {{written: rate}}: {measured}", flush=True)
+        self.assertGreater(free[False], 1.5 * 24, "this machine is slower than the limits")
+        self.assertGreater(measured["ashlar-gold"][False], 1.5 * 24, measured)
+        self.assert_wrote_on("busy")
+        volume = cluster.get("volumes.ashlar.dev", self.volume_of("busy"))
+        self.assertNotIn("limits", volume["status"])
+        self.assertEqual(volume["status"]["trim"], "Daily")
+
+    def test_a_claim_is_born_with_its_limits_and_a_wrong_class_says_what_is_accepted(self):
+        cluster.example("volumeattributesclass.yaml")
+        born = claim("born")
+        born["spec"]["volumeAttributesClassName"] = "ashlar-bronze"
+        self.apply(born, pod("born", ["born"], node=2))
+        self.running("born")
+        self.shell("born", "dd if=/dev/zero of=/data/file bs=256k count=64 oflag=direct 2>/dev/null")
+        self.assertLess(self.rate("born", 16), 1.2 * 8)
+        conditions = {c["type"]: c for c in cluster.get("volumes.ashlar.dev", self.volume_of("born"))["status"]["conditions"]}
+        self.assertEqual(conditions["Applied"]["status"], "True", conditions)
+        cluster.apply({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": {"name": "wrong"},
+                       "driverName": "csi.ashlar.dev", "parameters": {"readIops": "plenty"}})
+        cluster.kubectl("-n", self.space, "patch", "pvc", "born", "--type=merge", "-p", '{"spec": {"volumeAttributesClassName": "wrong"}}')
+        self.wait_event("PersistentVolumeClaim", "born", "readIops", "plenty", "whole number")
+        self.change_class("born", "ashlar-silver")  # and the way back is open
+        cluster.kubectl("delete", "volumeattributesclass", "wrong")
+
+
 class Capacity(Case):
     def capacities(self, storage_class="ashlar"):
         found = cluster.get("csistoragecapacities", "-n", NAMESPACE)["items"]

@@ -143,6 +143,40 @@ TEST_P(AgentClientContract, AVolumeGrowsAndNeverShrinks) {
             absl::StatusCode::kNotFound);
 }
 
+TEST_P(AgentClientContract, WhatIsModifiedIsReportedUntilItIsModifiedAgain) {
+  MakePool();
+  ASSERT_TRUE(agent_->client().EnsureVolume(context_, VolumeRequest("v1", 8 * kMi)).ok());
+  agent::v1::ModifyVolumeRequest request;
+  request.set_volume_id("v1");
+  request.mutable_attributes()->set_read_iops(100);
+  request.mutable_attributes()->set_trim(agent::v1::TRIM_SCHEDULE_DAILY);
+  auto modified = agent_->client().ModifyVolume(context_, request);
+  ASSERT_TRUE(modified.ok()) << modified.status();
+  EXPECT_EQ(modified->attributes().read_iops(), 100);
+  AwaitInventory([&](const agent::v1::Inventory& i) {
+    return i.volumes_size() == 1 && i.volumes(0).attributes().read_iops() == 100 &&
+           i.volumes(0).attributes().trim() == agent::v1::TRIM_SCHEDULE_DAILY;
+  });
+  request.clear_attributes();
+  ASSERT_TRUE(agent_->client().ModifyVolume(context_, request).ok());
+  AwaitInventory([&](const agent::v1::Inventory& i) {
+    return i.volumes_size() == 1 && i.volumes(0).attributes().read_iops() == 0;
+  });
+}
+
+TEST_P(AgentClientContract, ImpossibleModificationsAreRefused) {
+  MakePool();
+  ASSERT_TRUE(agent_->client().EnsureVolume(context_, VolumeRequest("v1", 8 * kMi)).ok());
+  agent::v1::ModifyVolumeRequest request;
+  request.set_volume_id("v2");
+  EXPECT_EQ(agent_->client().ModifyVolume(context_, request).status().code(),
+            absl::StatusCode::kNotFound);
+  request.set_volume_id("v1");
+  request.mutable_attributes()->set_read_iops(-1);
+  EXPECT_EQ(agent_->client().ModifyVolume(context_, request).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_P(AgentClientContract, RemovingGivesTheBytesBackAndMayBeRepeated) {
   MakePool();
   auto allocatable = [&] {

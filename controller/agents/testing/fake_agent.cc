@@ -203,6 +203,24 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::ResizeVolume(const CallContext
   return volume;
 }
 
+absl::StatusOr<agent::v1::VolumeState> FakeAgent::ModifyVolume(
+    const CallContext& context, const agent::v1::ModifyVolumeRequest& request) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "ModifyVolume"); !status.ok()) return status;
+  if (request.attributes().read_iops() < 0) return absl::InvalidArgumentError("read_iops");
+  auto it = volumes_.find(request.volume_id());
+  if (it == volumes_.end()) {
+    return absl::NotFoundError(absl::StrCat("no volume ", request.volume_id()));
+  }
+  *it->second.mutable_attributes() = request.attributes();
+  if (request.attributes().trim() == agent::v1::TRIM_SCHEDULE_UNSPECIFIED) {
+    it->second.mutable_attributes()->set_trim(agent::v1::TRIM_SCHEDULE_WEEKLY);
+  }
+  Changed();
+  if (absl::Status status = Leave("ModifyVolume"); !status.ok()) return status;
+  return it->second;
+}
+
 absl::Status FakeAgent::RemoveVolume(const CallContext& context, const std::string& id) {
   MutexLock lock(mu_);
   if (absl::Status status = Enter(context, "RemoveVolume"); !status.ok()) return status;
@@ -246,6 +264,18 @@ void FakeAgent::SetStaged(const std::string& volume, bool staged, int publicatio
   MutexLock lock(mu_);
   volumes_.at(volume).set_staged(staged);
   volumes_.at(volume).set_publications(publications);
+  Changed();
+}
+
+void FakeAgent::Forget(const std::string& volume) {
+  MutexLock lock(mu_);
+  volumes_.at(volume).clear_attributes();
+  Changed();
+}
+
+void FakeAgent::SetAttributesMessage(const std::string& volume, const std::string& message) {
+  MutexLock lock(mu_);
+  volumes_.at(volume).set_attributes_message(message);
   Changed();
 }
 

@@ -29,6 +29,8 @@ class FakeAgent final : public AgentClient {
   absl::StatusOr<agent::v1::VolumeState> ResizeVolume(const CallContext& context,
                                                       const std::string& volume,
                                                       int64_t size_bytes) override;
+  absl::StatusOr<agent::v1::VolumeState> ModifyVolume(
+      const CallContext& context, const agent::v1::ModifyVolumeRequest& request) override;
   absl::Status RemoveVolume(const CallContext& context, const std::string& volume) override;
 
   // For tests.
@@ -42,6 +44,10 @@ class FakeAgent final : public AgentClient {
   // The pool is not ready until the reason is empty.
   void SetPoolProblem(const std::string& reason, const std::string& message);
   void SetStaged(const std::string& volume, bool staged, int publications);
+  // Where the volume's limits are not in force, and why; "": they are.
+  // It has the default attributes though nobody said so.
+  void Forget(const std::string& volume);
+  void SetAttributesMessage(const std::string& volume, const std::string& message);
   void SetUnhealthy(const std::string& volume, const std::string& message);
   // The volume is gone though nobody removed it.
   void Lose(const std::string& volume);

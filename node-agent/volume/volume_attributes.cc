@@ -1,0 +1,43 @@
+// Attributes: what may change of a volume in use, and what is in use.
+#include "lib/base/log.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+#include "node-agent/volume/volume_manager.h"
+
+namespace ashlar::node_agent {
+
+absl::StatusOr<VolumeStatus> VolumeManager::Modify(const CallContext& context,
+                                                   const std::string& id,
+                                                   const VolumeAttributes& attributes) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
+  ASHLAR_RETURN_IF_ERROR(CheckAttributes(attributes));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
+  if (env_.attributes.Get(id) == attributes) return StatusOf(entry);
+  ASHLAR_RETURN_IF_ERROR(env_.attributes.Put(id, attributes));
+  LogInfo("volume modified", {{"volume", id},
+                              {"attributes", DumpJson(AttributesToJson(attributes))},
+                              {"request", context.request_id}});
+  return StatusOf(entry);
+}
+
+std::vector<VolumeUse> VolumeManager::Uses() {
+  std::vector<VolumeUse> uses;
+  for (const VolumeEntry& entry : table_.All()) {
+    const VolumeRecord& record = entry.record;
+    if (!record.attached() || !entry.stored) continue;
+    VolumeUse use;
+    use.id = record.facts.id;
+    use.attributes = env_.attributes.Get(use.id);
+    if (const absl::StatusOr<sys::FileStat> stat = sys::StatFile(record.device);
+        stat.ok() && stat->is_block_device)
+      use.device = DeviceNumber::Of(stat->special_device);
+    if (record.facts.mode == VolumeMode::kFilesystem) use.mount_point = record.staging_path;
+    use.returns_space = entry.stored->discard;
+    for (const auto& [target, publication] : record.publications) use.targets.push_back(target);
+    uses.push_back(std::move(use));
+  }
+  return uses;
+}
+
+}  // namespace ashlar::node_agent
