@@ -224,6 +224,15 @@ void SetObserved(VolumeFacts& facts, absl::Time now) {
   ObserveHealth(facts, now);
 }
 
+std::string NewCorrection(const v1alpha1::VolumeStatus& before,
+                          const v1alpha1::VolumeStatus& after) {
+  // A volume that is healthy has nothing else to say.
+  const k8s::Condition* was = api::FindCondition(before.conditions(), "Healthy");
+  const k8s::Condition* is = api::FindCondition(after.conditions(), "Healthy");
+  if (is == nullptr || is->status() != api::kTrue) return "";
+  return was != nullptr && was->message() == is->message() ? "" : is->message();
+}
+
 void SetDeletionWaits(v1alpha1::Volume& volume, const std::string& reason,
                       const std::string& message, absl::Time now) {
   Set(volume, "Deleted", api::kFalse, reason, message, now);

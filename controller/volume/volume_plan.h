@@ -95,6 +95,9 @@ void SetRefused(v1alpha1::Volume& volume, const std::string& reason, const std::
 void SetCarved(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now);
 // What is known of a carved volume without asking.
 void SetObserved(VolumeFacts& facts, absl::Time now);
+// What a check has corrected in the volume's filesystem, if `before` did not say it yet; or empty.
+std::string NewCorrection(const v1alpha1::VolumeStatus& before,
+                          const v1alpha1::VolumeStatus& after);
 // Why a deletion waits.
 void SetDeletionWaits(v1alpha1::Volume& volume, const std::string& reason,
                       const std::string& message, absl::Time now);

@@ -247,6 +247,26 @@ TEST(VolumeStatus, ARefusedGrowthIsUndoneWhenTheSizeIsThere) {
   EXPECT_EQ(ConditionOf(scene.facts.volume, "Carved").status(), "True");
 }
 
+TEST(VolumeStatus, ACorrectedFilesystemIsHealthyAndToldOnce) {
+  Scene scene;
+  Carved(scene);
+  SetObserved(scene.facts, kNow);
+  const v1alpha1::VolumeStatus before = scene.facts.volume.status();
+  EXPECT_EQ(NewCorrection({}, before), "");
+  scene.reported.set_message("e2fsck corrected it");
+  SetObserved(scene.facts, kNow);
+  const v1alpha1::VolumeStatus after = scene.facts.volume.status();
+  EXPECT_EQ(ConditionOf(scene.facts.volume, "Healthy").status(), "True");
+  EXPECT_EQ(ConditionOf(scene.facts.volume, "Healthy").message(), "e2fsck corrected it");
+  EXPECT_EQ(NewCorrection(before, after), "e2fsck corrected it");
+  EXPECT_EQ(NewCorrection(after, after), "");
+  scene.reported.set_healthy(false);
+  scene.reported.set_message("broken");
+  SetObserved(scene.facts, kNow);
+  EXPECT_EQ(ConditionOf(scene.facts.volume, "Healthy").message(), "broken");
+  EXPECT_EQ(NewCorrection(before, scene.facts.volume.status()), "");
+}
+
 TEST(ExplainFailure, SaysWhetherRepeatingHelps) {
   struct Row {
     absl::Status status;

@@ -363,6 +363,10 @@ void VolumeReconciler::PublishTurns(const Pass& pass) {
     if (turned.type() == "Published" || turned.status() != api::kFalse) continue;
     Publish(pass, EventSink::Type::kWarning, turned.reason(), turned.message());
   }
+  if (const std::string corrected = NewCorrection(pass.status_before, pass.facts.volume.status());
+      !corrected.empty()) {
+    Publish(pass, EventSink::Type::kWarning, "FilesystemCorrected", corrected);
+  }
 }
 
 void VolumeReconciler::Publish(const Pass& pass, EventSink::Type type, absl::string_view reason,

@@ -47,6 +47,8 @@ VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) const {
   status.size_bytes = entry.stored->size_bytes;
   status.path = entry.stored->path;
   status.extents = entry.stored->extents;
+  status.healthy = entry.record.broken.empty();
+  status.message = status.healthy ? entry.record.corrected : entry.record.broken;
   if (!sys::Exists(entry.stored->path)) {
     status.healthy = false;
     status.message = absl::StrCat(entry.stored->path, " is gone");

@@ -49,7 +49,8 @@ struct VolumeStatus {
   bool staged = false;
   int publications = 0;
   bool healthy = true;
-  std::string message;  // why it is not healthy
+  // Why it is not healthy; or, if it is, what a check has corrected before the last mount.
+  std::string message;
   VolumeAttributes attributes;
   std::string attributes_message;  // where they are not in force, and why; from the limit keeper
 };
@@ -161,12 +162,12 @@ class VolumeManager {
   absl::Status TakeSnapshots(const CallContext& context, const std::vector<SnapshotArgs>& args);
   absl::Status RemoveInterrupted(const CallContext& context, const std::vector<SnapshotArgs>& args);
   absl::Status RenewFilesystemUuid(const CallContext& context, const VolumeEntry& entry);
-  static VolumeStatus StatusOf(const VolumeEntry& entry);
 
   absl::Status MountStaged(const CallContext& context, VolumeEntry& entry,
                            const sys::MountOptions& options);
-  absl::Status CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
-                               bool& must_grow);
+  absl::Status MountFilesystem(const CallContext& context, VolumeEntry& entry,
+                               const sys::MountOptions& options);
+  absl::Status CheckFilesystem(const CallContext& context, VolumeEntry& entry, bool& must_grow);
   absl::Status CountAgainstQuota(const VolumeEntry& entry, VolumeStats& stats);
   absl::Status GrowFilesystem(const CallContext& context, const VolumeEntry& entry);
   // Takes away every mount and the loop device of a staged volume and makes it carved.

@@ -29,7 +29,10 @@ Json RecordToJson(const VolumeRecord& record) {
               {"publications", publications},
               {"targetPath", record.target_path},
               {"singleWriter", record.single_writer},
-              {"frozen", record.frozen}};
+              {"frozen", record.frozen},
+
+              {"corrected", record.corrected},
+              {"broken", record.broken}};
 }
 
 absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
@@ -47,6 +50,8 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
   record.staging_path = JsonString(json, {"stagingPath"});
   record.device = JsonString(json, {"device"});
   record.target_path = JsonString(json, {"targetPath"});
+  record.corrected = JsonString(json, {"corrected"});
+  record.broken = JsonString(json, {"broken"});
   if (const Json* flags = FindJson(json, {"mountFlags"}); flags != nullptr && flags->is_array())
     for (const Json& flag : *flags)
       if (flag.is_string()) record.mount_flags.push_back(flag.get<std::string>());

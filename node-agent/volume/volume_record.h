@@ -40,6 +40,8 @@ struct VolumeRecord {
   std::string target_path;                          // that is being published or unpublished
   bool single_writer = false;
   bool frozen = false;  // the filesystem at staging_path may be
+  // Of the last staging: what a check of the filesystem has corrected, or why it was not mounted.
+  std::string corrected, broken;
 
   bool attached() const { return !device.empty(); }
 };

@@ -10,6 +10,7 @@
 #include "lib/system/block_writability.h"
 #include "lib/system/files.h"
 #include "lib/system/group_ownership.h"
+#include "node-agent/volume/filesystem_check.h"
 #include "node-agent/volume/mount_flags.h"
 #include "node-agent/volume/superblock.h"
 #include "node-agent/volume/volume_manager.h"
@@ -112,6 +113,7 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
   entry.record.mount_flags = mount_flags;
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
   if (const absl::Status mounted = MountStaged(context, entry, options); !mounted.ok()) {
+    if (absl::IsDataLoss(mounted)) entry.record.broken = std::string(mounted.message());
     if (const absl::Status undone = TearDown(entry); !undone.ok())
       LogError("undo of staging failed", {{"volume", args.id}, {"error", undone.ToString()}});
     return mounted;
@@ -120,6 +122,24 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
                             {"device", entry.record.device},
                             {"path", path},
                             {"request", context.request_id}});
+  return absl::OkStatus();
+}
+
+absl::Status VolumeManager::MountFilesystem(const CallContext& context, VolumeEntry& entry,
+                                            const sys::MountOptions& options) {
+  const std::string& fs_type = entry.record.facts.fs_type;
+  bool must_grow = false;
+  ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
+  if (!entry.record.facts.source.empty())
+    ASHLAR_RETURN_IF_ERROR(RenewFilesystemUuid(context, entry));
+  const absl::Status mounted = env_.mounts.MountDevice(
+      context, entry.record.device, entry.record.staging_path, fs_type, options);
+  if (!mounted.ok() && fs_type == "xfs")
+    return FilesystemCheck(env_.commands, entry.stored->path, entry.record.device)
+        .ExplainXfs(context, mounted);
+  ASHLAR_RETURN_IF_ERROR(mounted);
+  if (must_grow && fs_type == "xfs" && !IsReader(entry.record))
+    ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   return absl::OkStatus();
 }
 
@@ -132,6 +152,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, ""));
   ASHLAR_ASSIGN_OR_RETURN(const Attachment attached, attachments_.Attach(context, *entry.stored));
   entry.record.device = attached.device;
+  entry.record.corrected.clear();
   if (entry.stored->form == VolumeForm::kDirectory) {
     if (!options.data.empty())
       return absl::InvalidArgumentError(absl::StrCat("mount_flags has \"", options.data,
@@ -139,21 +160,16 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
     ASHLAR_RETURN_IF_ERROR(
         env_.mounts.Bind(attached.device, entry.record.staging_path, options.flags));
   } else if (facts.mode == VolumeMode::kFilesystem) {
-    bool must_grow = false;
-    ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
-    if (!facts.source.empty()) ASHLAR_RETURN_IF_ERROR(RenewFilesystemUuid(context, entry));
-    ASHLAR_RETURN_IF_ERROR(env_.mounts.MountDevice(
-        context, entry.record.device, entry.record.staging_path, facts.fs_type, options));
-    if (must_grow && facts.fs_type == "xfs" && !IsReader(entry.record))
-      ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
+    ASHLAR_RETURN_IF_ERROR(MountFilesystem(context, entry, options));
   }
   if (facts.mode == VolumeMode::kBlock && IsReader(entry.record))
     ASHLAR_RETURN_IF_ERROR(sys::SetReadOnly(entry.record.device, true));
   entry.record.phase = VolumePhase::kStaged;
+  entry.record.broken.clear();
   return table_.Put(entry);
 }
 
-absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const VolumeEntry& entry,
+absl::Status VolumeManager::CheckFilesystem(const CallContext& context, VolumeEntry& entry,
                                             bool& must_grow) {
   ASHLAR_ASSIGN_OR_RETURN(const std::string head,
                           sys::ReadHead(entry.stored->path, kSuperblockBytes));
@@ -162,14 +178,12 @@ absl::Status VolumeManager::CheckFilesystem(const CallContext& context, const Vo
   must_grow = entry.stored->size_bytes - state.size_bytes >= kMiB;
   const bool grow_ext4 = must_grow && entry.record.facts.fs_type == "ext4";
   if (!state.needs_check && !grow_ext4) return absl::OkStatus();
-  // e2fsck(8): 0 clean, 1 corrected, 2 corrected and to be mounted afresh; others are failures.
-  std::vector<std::string> argv = {"e2fsck", "-p", entry.record.device};
-  if (grow_ext4) argv.insert(argv.begin() + 1, "-f");  // resize2fs insists on it
-  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, env_.commands.Run(context, argv));
+  FilesystemCheck check(env_.commands, entry.stored->path, entry.record.device);
+  // resize2fs insists on a whole check.
+  ASHLAR_ASSIGN_OR_RETURN(entry.record.corrected, check.CorrectExt4(context, grow_ext4));
   LogInfo("filesystem checked", {{"volume", entry.record.facts.id},
-                                 {"exit_code", result.exit_code},
+                                 {"corrected", entry.record.corrected},
                                  {"request", context.request_id}});
-  if (result.exit_code > 2) return sys::ExpectSuccess(argv, result);
   return grow_ext4 ? sys::RunChecked(env_.commands, context, {"resize2fs", entry.record.device})
                    : absl::OkStatus();
 }

@@ -77,8 +77,10 @@ filesystem() {
 # sanity KIND: csi-sanity with volumes of this access type, mount or block.
 sanity() {
   printf 'pool: sanity\ncsi.storage.k8s.io/fstype: %s\n' "$(filesystem)" >"$work/parameters.yaml"
+  printf 'readIops: "5k"\nwriteBytesPerSecond: 500Mi\ntrim: Daily\n' >"$work/mutable.yaml"
   "$cache/csi-sanity" --csi.endpoint "$endpoint" --csi.mountdir "$work/mnt-$1" --csi.stagingdir "$work/staging-$1" \
     --csi.testvolumeparameters "$work/parameters.yaml" --csi.testvolumeaccesstype "$1" \
+    --csi.testvolumemutableparameters "$work/mutable.yaml" \
     --csi.testvolumesize $((512 << 20)) --csi.testvolumeexpandsize $((1 << 30)) \
     --ginkgo.junit-report "$work/junit-$1.xml" >"$work/sanity-$1.log" 2>&1 || true
   [ -s "$work/junit-$1.xml" ] || { tail -n 30 "$work/sanity-$1.log"; return 1; }
