@@ -64,13 +64,13 @@ class App final : public AgentApp {
         attributes_(absl::StrCat(options_.state_dir, "/journal/attributes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
                  PathPolicy(options_.publish_roots), boot_id),
+        nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         cgroups_(FindIoCgroups(options_.cgroup_root)),
         limits_(
             *cgroups_, [this] { return volumes_.Uses(); }, [this] { feed_.Poke(); }, clock_,
             registry_),
         trimmer_(
             trim_, [this] { return volumes_.Uses(); }, clock_, registry_),
-        nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         feed_(scanner_, nvme_, pools_, volumes_, limits_, clock_),
         watch_(
             mounts_, clock_, [this] { return pools_.NamedPaths(); },
