@@ -212,6 +212,7 @@ agent::v1::EnsurePoolRequest EnsureRequest(const v1alpha1::Pool& pool) {
     *devices.mutable_transports() = spec.devices().transports();
     devices.set_min_size_bytes(spec.devices().min_size());
     devices.set_max_size_bytes(spec.devices().max_size());
+    *request.mutable_wipe() = spec.wipe();
   }
   request.set_backend(spec.backend().empty() ? "File" : spec.backend());
   request.set_provisioning(spec.provisioning() == "Sparse" ? agent::v1::PROVISIONING_SPARSE

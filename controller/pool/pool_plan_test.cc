@@ -256,7 +256,9 @@ TEST(EnsureRequest, CarriesEveryField) {
   devices.add_transports("nvme");
   devices.set_min_size(1);
   devices.set_max_size(2);
+  spec.add_wipe("w");
   request = EnsureRequest(pool);
+  EXPECT_EQ(request.wipe(0), "w");
   EXPECT_EQ(request.devices().serials(0), "s");
   EXPECT_EQ(request.devices().paths(0), "/dev/x");
   EXPECT_EQ(request.devices().models(0), "m*");

@@ -138,16 +138,19 @@ Drive DriveScanner::Read(const std::string& name) const {
   return drive;
 }
 
-std::string DriveScanner::FindHolder(const std::string& name) const {
+absl::StatusOr<std::vector<std::string>> DriveScanner::Partitions(const std::string& name) const {
   const std::string base = absl::StrCat(options_.sys_root, "/block/", name);
-  if (ReadAttribute(name, "ro") == "1") return "the drive is read-only";
-  const absl::StatusOr<std::vector<std::string>> entries = sys::ListDirectory(base);
-  if (!entries.ok()) return std::string(entries.status().message());
-  for (const std::string& entry : *entries)
-    if (sys::Exists(absl::StrCat(base, "/", entry, "/partition")))
-      return absl::StrCat("has partition ", entry);
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> entries, sys::ListDirectory(base));
+  std::vector<std::string> partitions;
+  for (const std::string& entry : entries)
+    if (sys::Exists(absl::StrCat(base, "/", entry, "/partition"))) partitions.push_back(entry);
+  return partitions;
+}
+
+// Of a drive or partition.
+std::string DriveScanner::FindUserOf(const std::string& name, const std::string& directory) {
   const absl::StatusOr<std::vector<std::string>> holders =
-      sys::ListDirectory(absl::StrCat(base, "/holders"));
+      sys::ListDirectory(absl::StrCat(directory, "/holders"));
   if (holders.ok() && !holders->empty()) return absl::StrCat("is held by ", holders->front());
   const std::string device = absl::StrCat(options_.dev_root, "/", name);
   const std::string swaps = sys::ReadFile(absl::StrCat(options_.proc_root, "/swaps")).value_or("");
@@ -161,7 +164,35 @@ std::string DriveScanner::FindHolder(const std::string& name) const {
   for (const std::string& other : *blocks)
     if (IsLoop(other) && ReadAttribute(other, "loop/backing_file") == device)
       return absl::StrCat("is the backing of ", other);
+  const absl::StatusOr<sys::FileStat> node = sys::StatFile(device);
+  if (!node.ok()) return std::string(node.status().message());
+  const absl::StatusOr<std::vector<sys::MountEntry>> mounts = mounts_.List();
+  if (!mounts.ok()) return std::string(mounts.status().message());
+  for (const sys::MountEntry& mount : *mounts)
+    if (node->is_block_device && makedev(mount.major, mount.minor) == node->special_device)
+      return absl::StrCat("is mounted at ", mount.mount_point);
   return "";
+}
+
+// All but an exclusive claim.
+std::string DriveScanner::FindUser(const Drive& drive) {
+  const std::string name = drive.device.substr(drive.device.rfind('/') + 1);
+  const std::string base = absl::StrCat(options_.sys_root, "/block/", name);
+  if (ReadAttribute(name, "ro") == "1") return "the drive is read-only";
+  if (std::string user = FindUserOf(name, base); !user.empty()) return user;
+  const absl::StatusOr<std::vector<std::string>> partitions = Partitions(name);
+  if (!partitions.ok()) return std::string(partitions.status().message());
+  for (const std::string& partition : *partitions)
+    if (const std::string user = FindUserOf(partition, absl::StrCat(base, "/", partition));
+        !user.empty())
+      return absl::StrCat("has partition ", partition, ", which ", user);
+  return "";
+}
+
+std::string DriveScanner::UseReason(const Drive& drive) {
+  if (std::string user = FindUser(drive); !user.empty()) return user;
+  const absl::Status exclusive = sys::ProbeExclusive(drive.device);
+  return exclusive.ok() ? "" : absl::StrCat("is in use: ", exclusive.message());
 }
 
 void DriveScanner::Probe(Drive& drive) {
@@ -175,20 +206,16 @@ void DriveScanner::Probe(Drive& drive) {
 }
 
 std::string DriveScanner::BusyReason(const Drive& drive) {
-  const std::string name = drive.device.substr(drive.device.rfind('/') + 1);
-  if (std::string holder = FindHolder(name); !holder.empty()) return holder;
-  const absl::StatusOr<sys::FileStat> node = sys::StatFile(drive.device);
-  if (!node.ok()) return std::string(node.status().message());
-  const absl::StatusOr<std::vector<sys::MountEntry>> mounts = mounts_.List();
-  if (!mounts.ok()) return std::string(mounts.status().message());
-  for (const sys::MountEntry& mount : *mounts)
-    if (node->is_block_device && makedev(mount.major, mount.minor) == node->special_device)
-      return absl::StrCat("is mounted at ", mount.mount_point);
+  if (std::string user = FindUser(drive); !user.empty()) return user;
+  const auto partitions = Partitions(drive.device.substr(drive.device.rfind('/') + 1));
+  if (!partitions.ok()) return std::string(partitions.status().message());
+  if (!partitions->empty()) return absl::StrCat("has partition ", partitions->front());
   const absl::StatusOr<sys::Signature> signature = sys::ProbeSignature(drive.device);
   if (!signature.ok()) return std::string(signature.status().message());
   if (!signature->partition_table.empty())
     return absl::StrCat("has a partition table (", signature->partition_table, ")");
   if (!signature->type.empty()) return absl::StrCat("has a signature of ", signature->type);
+  // Last, as nobody else can mount it for this moment.
   if (const absl::Status exclusive = sys::ProbeExclusive(drive.device); !exclusive.ok())
     return absl::StrCat("is in use: ", exclusive.message());
   return "";

@@ -34,13 +34,18 @@ class DriveScanner {
 
   // Why the drive must not be written to, looked up afresh; empty if it is proven free.
   std::string BusyReason(const Drive& drive);
+  // Who uses the drive or one of its partitions at this moment, whatever lies on it: a mount, a
+  // holder, swap, a loop device or an exclusive claim; or that it is read-only. Empty: nobody.
+  std::string UseReason(const Drive& drive);
 
  private:
   Drive Read(const std::string& name) const;
   std::string ReadAttribute(const std::string& name, const std::string& attribute) const;
   // Fills signature and busy_reason.
   void Probe(Drive& drive);
-  std::string FindHolder(const std::string& name) const;
+  std::string FindUser(const Drive& drive);
+  std::string FindUserOf(const std::string& name, const std::string& directory);
+  absl::StatusOr<std::vector<std::string>> Partitions(const std::string& name) const;
 
   sys::MountTable& mounts_;
   sys::LoopDevices& loops_;

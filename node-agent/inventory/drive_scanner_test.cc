@@ -91,7 +91,11 @@ TEST_F(DriveScannerTest, EqualIdentifiersIdentifyNoOne) {
 TEST_F(DriveScannerTest, SaysWhyADriveIsNotFree) {
   AddDrive("nvme0n1", "eui.1", "S1");
   Write("/sys/block/nvme0n1/nvme0n1p1/partition", "1\n");
-  EXPECT_THAT(Scan()[0].busy_reason, HasSubstr("partition nvme0n1p1"));
+  EXPECT_THAT(Scan()[0].busy_reason, HasSubstr("nvme0n1p1"));
+  std::ofstream(root_ + "/dev/nvme0n1p1") << "";
+  EXPECT_EQ(Scan()[0].busy_reason, "has partition nvme0n1p1");
+  Write("/sys/block/nvme0n1/nvme0n1p1/holders/md0", "");
+  EXPECT_EQ(Scan()[0].busy_reason, "has partition nvme0n1p1, which is held by md0");
   std::filesystem::remove_all(root_ + "/sys/block/nvme0n1/nvme0n1p1");
   Write("/sys/block/nvme0n1/holders/dm-0", "");
   EXPECT_THAT(Scan()[0].busy_reason, HasSubstr("dm-0"));

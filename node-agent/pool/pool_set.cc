@@ -7,8 +7,21 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/drive_wipe.h"
 
 namespace ashlar::node_agent {
+namespace {
+
+std::map<std::string, std::string> WipedFromJson(const Json& record) {
+  std::map<std::string, std::string> wiped;
+  const Json* drives = FindJson(record, {"wiped"});
+  if (drives == nullptr || !drives->is_object()) return wiped;
+  for (const auto& [id, name] : drives->items())
+    if (name.is_string()) wiped[id] = name.get<std::string>();
+  return wiped;
+}
+
+}  // namespace
 
 using sys::Durability;
 
@@ -36,7 +49,8 @@ std::string PoolSet::RecordPath(const std::string& name) const {
 
 absl::Status PoolSet::Save(const Entry& entry) {
   const PoolRecord& record = entry.record;
-  const Json json{{"spec", PoolSpecToJson(record.spec)}, {"claimed", record.claimed}};
+  const Json json{
+      {"spec", PoolSpecToJson(record.spec)}, {"claimed", record.claimed}, {"wiped", record.wiped}};
   ASHLAR_RETURN_IF_ERROR(sys::ReplaceFileDurably(RecordPath(record.spec.name), DumpJson(json)));
   MutexLock lock(mu_);
   entries_[record.spec.name] = entry;
@@ -63,6 +77,7 @@ absl::Status PoolSet::Load(const CallContext& context) {
     Entry entry;
     entry.record.spec = *std::move(spec);
     entry.record.claimed = JsonStrings(*json, {"claimed"});
+    entry.record.wiped = WipedFromJson(*json);
     Open(context, entry);
     MutexLock lock(mu_);
     entries_[entry.record.spec.name] = std::move(entry);
@@ -88,6 +103,7 @@ absl::StatusOr<PoolStatus> PoolSet::Ensure(const CallContext& context, const Poo
   if (known != spec) {
     if (elsewhere) entry.medium = nullptr;
     known = spec;
+    ForgetUnnamed(entry.record);
     ASHLAR_RETURN_IF_ERROR(Save(entry));
   }
   Open(context, entry);

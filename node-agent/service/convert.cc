@@ -84,6 +84,7 @@ absl::StatusOr<PoolSpec> SpecFromProto(const pb::EnsurePoolRequest& request) {
     spec.devices->min_size_bytes = devices.min_size_bytes();
     spec.devices->max_size_bytes = devices.max_size_bytes();
   }
+  spec.wipe.assign(request.wipe().begin(), request.wipe().end());
   spec.sparse = request.provisioning() == pb::PROVISIONING_SPARSE;
   spec.reserve_bytes = request.reserve_bytes();
   spec.overprovision_percent =

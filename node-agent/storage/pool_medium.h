@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct PoolRecord {
   // Ids of drives that were proven free and are being made part of the pool. Saved before the first
   // byte is written to them: only such a drive may be written to although it bears a signature.
   std::vector<std::string> claimed;
+  // Drives that were wiped for the pool: by id, the name in spec.wipe that named them.
+  std::map<std::string, std::string> wiped = {};
 };
 // Durable when it returns OK.
 using SavePoolRecord = absl::FunctionRef<absl::Status(const PoolRecord&)>;
@@ -39,8 +42,9 @@ class PoolMedium {
  public:
   virtual ~PoolMedium() = default;
   // Makes the medium usable; never touches a drive that is neither proven free nor carries this
-  // pool. Called again for a pool that is open: with a changed record, or to look for drives that
-  // were added; the backend stays the same object. Errors of NotReady tell the reason.
+  // pool, but to wipe it (drive_wipe.h). Called again for a pool that is open: with a changed
+  // record, or to look for drives that were added; the backend stays the same object. Errors of
+  // NotReady tell the reason.
   virtual absl::StatusOr<OpenedPool> Open(const CallContext& context, PoolRecord& record,
                                           SavePoolRecord save) = 0;
   // Takes down what Open set up. There are no volumes. Data on drives stays, but what an

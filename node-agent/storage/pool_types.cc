@@ -88,6 +88,10 @@ absl::Status ValidatePoolSpec(const PoolSpec& spec) {
       spec.backend != BackendKind::kDirectory)
     return Invalid("backend", BackendName(spec.backend),
                    "a pool in a directory has the backend File or Directory");
+  if (!spec.wipe.empty() && !spec.devices)
+    return absl::InvalidArgumentError("wipe names drives: it needs devices");
+  if (std::find(spec.wipe.begin(), spec.wipe.end(), "") != spec.wipe.end())
+    return Invalid("wipe", "", "a serial number or a WWID is accepted");
   if (spec.reserve_bytes < 0)
     return Invalid("reserve_bytes", absl::StrCat(spec.reserve_bytes), "must not be negative");
   if (spec.overprovision_percent < 100 || spec.overprovision_percent > 10000)
@@ -122,7 +126,8 @@ Json PoolSpecToJson(const PoolSpec& spec) {
             {"backend", std::string(BackendName(spec.backend))},
             {"sparse", spec.sparse},
             {"reserveBytes", spec.reserve_bytes},
-            {"overprovisionPercent", spec.overprovision_percent}};
+            {"overprovisionPercent", spec.overprovision_percent},
+            {"wipe", spec.wipe}};
   if (spec.directory)
     json["directory"] = {{"path", spec.directory->path},
                          {"capacityBytes", spec.directory->capacity_bytes}};
@@ -145,6 +150,7 @@ absl::StatusOr<PoolSpec> PoolSpecFromJson(const Json& json) {
   spec.sparse = sparse != nullptr && sparse->is_boolean() && sparse->get<bool>();
   spec.reserve_bytes = JsonInt(json, {"reserveBytes"});
   spec.overprovision_percent = static_cast<int32_t>(JsonInt(json, {"overprovisionPercent"}, 100));
+  spec.wipe = JsonStrings(json, {"wipe"});
   if (const Json* directory = FindJson(json, {"directory"}))
     spec.directory =
         DirectorySource{JsonString(*directory, {"path"}), JsonInt(*directory, {"capacityBytes"})};

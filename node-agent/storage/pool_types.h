@@ -40,6 +40,7 @@ struct PoolSpec {
   bool sparse = false;  // bytes are taken as they are written: File: sparse images; LVM: thin
   int64_t reserve_bytes = 0;
   int32_t overprovision_percent = 100;
+  std::vector<std::string> wipe = {};  // serials or wwids of drives that may be wiped
   bool operator==(const PoolSpec&) const = default;
 };
 

@@ -87,10 +87,13 @@ TEST(PoolSpec, SurvivesItsRecord) {
   spec.sparse = true;
   spec.reserve_bytes = 7;
   spec.overprovision_percent = 150;
+  spec.wipe = {"S1"};
   EXPECT_EQ(*PoolSpecFromJson(PoolSpecToJson(spec)), spec);
   spec.devices.reset();
   EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("source"));
   spec.directory = DirectorySource{"/a/../b", 0};
+  EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("wipe"));
+  spec.wipe.clear();
   EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("directory.path"));
 }
 

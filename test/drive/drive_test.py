@@ -21,6 +21,8 @@ BIN = os.path.join(os.path.dirname(TEST), "build/release/bin")
 PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call"]
 MI = 1 << 20
 UID = "5e1ec7ed-0000-4000-8000-000000000001"
+# Uses that no name in spec.wipe ends.
+IN_USE = {"mounted", "md", "lvm", "swap", "loop", "device-mapper", "read-only", "claimed"}
 # Name and number within the subsystem of every controller of PATHS.
 CONTROLLERS = "cd /sys/class/nvme; for c in *; do grep -q PATHS $c/serial && echo $c $(cat $c/cntlid); done; true"
 
@@ -99,10 +101,12 @@ class Case(unittest.TestCase):
         self.assertEqual(sorted(({"pci": path["pci"], "numa": path["numaNode"]} for path in said["paths"]), key=key),
                          sorted(disk.paths, key=key))
         for path in said["paths"]:
+            self.assertEqual((path["iommuGroup"], path["iommuTranslates"]), ("", False))
             self.assertEqual(path["pcieRoot"], "pci0000:40" if path["numaNode"] == 0 else "pci0000:80")
 
-    def pool(self, name, backend="File", **devices):
-        pool = lambda: self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), backend=backend, devices=devices)
+    def pool(self, name, backend="File", wipe=(), **devices):
+        pool = lambda: self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), backend=backend, devices=devices,
+                                 wipe=list(wipe))
 
         def answer():  # the agent may be trying another pool again
             try:
@@ -338,29 +342,79 @@ class UsedDrives(Case):
     def digests(self):
         return {disk.file: self.guest.digest(disk) for disk in self.guest.build.disks if disk.used}
 
-    def test_none_of_them_is_touched(self):
+    def quiet_digests(self):
         self.guest.run("sync")
-        before = self.digests()
+        digests = self.digests()
 
         def quiet():  # the kernel writes superblocks of arrays and filesystems a moment later
-            nonlocal before
+            nonlocal digests
             time.sleep(2)
-            last, before = before, self.digests()
-            return last == before
+            last, digests = digests, self.digests()
+            return last == digests
 
         self.guest.until("the used drives are quiet", quiet)
+        return digests
+
+    def test_none_of_them_is_touched(self):
+        before = self.quiet_digests()
         self.start_agent()
         every = {"transports": ["nvme", "sata", "virtio"]}
         taken = [self.pool(name, **every) for name in ("a", "bb", "ccc")]
         self.assertEqual([pool["ready"] for pool in taken], [True, True, False])
         self.assertEqual(taken[2]["reason"], "NoFreeDrive")
         free = {said["id"]: disk.serial for disk, _, said in self.drives() if not disk.used}
-        self.assertEqual(sorted(free[pool["device"]] for pool in taken[:2]), ["FREE0", "FREE1"])
+        self.assertEqual(sorted(free[device] for pool in taken[:2] for device in pool["devices"]), ["FREE0", "FREE1"])
         self.call("EnsureVolume", volumeId="v", pool="a", mode="VOLUME_MODE_FILESYSTEM", fsType="ext4", sizeBytes=24 * MI)
         self.guest.run("udevadm trigger --action=change --subsystem-match=block && udevadm settle")
         time.sleep(3 * PATIENCE)  # the agent hears of it and looks for a drive for the third pool
         self.guest.run("kill $(pidof ashlar-node-agent); sync")
         self.assertEqual(self.digests(), before)
+
+
+    # What is written when spec.wipe names a drive; the tests above have left two pools on the free drives.
+
+    def test_a_named_drive_that_somebody_uses_is_not_wiped(self):
+        used = sorted({disk.serial for disk in self.guest.build.disks if disk.used in IN_USE})
+        before = self.quiet_digests()
+        self.start_agent()
+        pool = self.pool("dddd", wipe=used, serials=used)
+        self.assertEqual((pool["ready"], pool["reason"]), (False, "NoFreeDrive"))
+        for use in IN_USE:
+            self.assertRegex(pool["message"], scene.USES[use].reason)
+        self.assertNotIn("spec.wipe", pool["message"])
+        self.guest.run("sync")
+        self.assertEqual(self.digests(), before)
+        self.call("RemovePool", name="dddd")
+
+    def test_a_named_drive_that_nobody_uses_is_wiped_and_taken(self):
+        at_rest = sorted({disk.serial for disk in self.guest.build.disks if disk.used and disk.used not in IN_USE})
+        for number, serial in enumerate(at_rest):
+            with self.subTest(serial):
+                name = "e" * (4 + number)
+                before = self.digests()
+                unnamed = self.pool(name, serials=[serial])
+                self.assertEqual((unnamed["ready"], unnamed["reason"]), (False, "NoFreeDrive"))
+                self.assertIn(f"its serial {serial} in spec.wipe would wipe it", unnamed["message"])
+                self.assertEqual(self.digests(), before)
+                named = self.pool(name, wipe=[serial], serials=[serial])
+                self.assertTrue(named["ready"], named["message"])
+                self.guest.run("sync")
+                others = lambda digests: {file: digest for file, digest in digests.items() if not file.startswith(serial)}
+                self.assertEqual(others(self.digests()), others(before))
+        self.assertEqual(int(self.guest.run("grep -c 'wiping a drive' /run/agent.log")), len(at_rest))
+
+
+class BehindAnIommu(Case):
+    scene = "iommu"
+
+    def test_the_guest_sees_the_tree_of_the_scene(self):
+        self.assert_sees_the_scene()
+
+    def test_each_path_tells_its_group_and_that_addresses_are_translated(self):
+        for disk, device, said in self.drives():
+            with self.subTest(device):
+                group = self.guest.run(f"basename $(readlink /sys/bus/pci/devices/{said['pciAddress']}/iommu_group)").strip()
+                self.assertEqual([(path["iommuGroup"], path["iommuTranslates"]) for path in said["paths"]], [(group, True)])
 
 
 class SharedNamespaces(Case):

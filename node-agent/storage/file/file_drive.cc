@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/drive_wipe.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -34,7 +35,7 @@ absl::StatusOr<OpenedPool> FileDrive::Open(const CallContext& context, PoolRecor
   const std::string target = Target(record);
   if (!root_.is_open()) {
     bool format = false;
-    ASHLAR_ASSIGN_OR_RETURN(const Drive drive, ChooseDrive(record, format));
+    ASHLAR_ASSIGN_OR_RETURN(const Drive drive, ChooseDrive(record, save, format));
     if (format) ASHLAR_RETURN_IF_ERROR(FormatDrive(context, record, drive, save));
     ASHLAR_RETURN_IF_ERROR(Mount(context, drive, target));
     device_ = drive.id;
@@ -57,12 +58,12 @@ absl::Status FileDrive::Mount(const CallContext& context, const Drive& drive,
   return env_.mounts.MountDevice(context, drive.device, target, "xfs", options);
 }
 
-absl::StatusOr<Drive> FileDrive::ChooseDrive(const PoolRecord& record, bool& format) {
+absl::StatusOr<Drive> FileDrive::ChooseDrive(PoolRecord& record, SavePoolRecord save,
+                                             bool& format) {
   const DeviceSource& wanted = *record.spec.devices;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> drives, env_.scanner.Scan(wanted.paths));
-  std::vector<const Drive*> carrying, free;
-  std::vector<std::string> refused;
-  for (const Drive& drive : drives) {
+  ASHLAR_ASSIGN_OR_RETURN(std::vector<Drive> drives, env_.scanner.Scan(wanted.paths));
+  std::vector<Drive*> carrying, free, used;
+  for (Drive& drive : drives) {
     if (!Matches(wanted, drive)) continue;
     const bool interrupted = IsClaimed(record, drive);
     if (Carries(drive) && !interrupted) {
@@ -71,15 +72,21 @@ absl::StatusOr<Drive> FileDrive::ChooseDrive(const PoolRecord& record, bool& for
                (interrupted && Carries(drive) && drive.busy_reason == kUnfinished)) {
       free.insert(interrupted ? free.begin() : free.end(), &drive);
     } else {
-      refused.push_back(absl::StrCat(drive.id, " ", drive.busy_reason));
+      used.push_back(&drive);
     }
   }
   if (carrying.size() > 1)
     return NotReady("AmbiguousDrives", absl::StrCat(carrying.size(), " drives carry this pool: ",
                                                     carrying[0]->id, ", ", carrying[1]->id));
   if (!carrying.empty()) return *carrying[0];
-  if (free.empty() && refused.empty())
+  if (free.empty() && used.empty())
     return NotReady("NoMatchingDrive", "no drive of this node matches spec.devices");
+  std::vector<std::string> refused;
+  for (size_t i = 0; i < used.size() && free.empty(); ++i) {
+    ASHLAR_ASSIGN_OR_RETURN(const bool wiped, WipeIfNamed(env_.scanner, record, *used[i], save));
+    if (wiped) free.push_back(used[i]);
+    refused.push_back(Refusal(env_.scanner, record, *used[i]));
+  }
   if (free.empty())
     return NotReady("NoFreeDrive",
                     absl::StrCat("no matching drive is free: ", absl::StrJoin(refused, "; ")));

@@ -26,7 +26,8 @@ class FileDrive final : public PoolMedium {
 
  private:
   std::string Target(const PoolRecord& record) const;
-  absl::StatusOr<Drive> ChooseDrive(const PoolRecord& record, bool& format);
+  // Wipes one that spec.wipe names if none is free.
+  absl::StatusOr<Drive> ChooseDrive(PoolRecord& record, SavePoolRecord save, bool& format);
   absl::Status FormatDrive(const CallContext& context, PoolRecord& record, const Drive& drive,
                            SavePoolRecord save);
   absl::Status Mount(const CallContext& context, const Drive& drive, const std::string& target);

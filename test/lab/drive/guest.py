@@ -97,7 +97,7 @@ class Guest:
                 "-m", str(sockets * self.scene.mib_each), "-display", "none", "-nodefaults", "-no-reboot", "-no-user-config",
                 "-kernel", f"{self._parts}/vmlinuz", "-initrd", "root.cpio",
                 "-append", f"console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr cryptomgr.notests lab_disks={len(self.expected_tree())} "
-                           f"lab_nvme={','.join(addresses)}",
+                           f"lab_nvme={','.join(addresses)}{' intel_iommu=on' if self.scene.iommu else ''}",
                 "-serial", "file:console", "-qmp", "unix:qmp,server=on,wait=off",
                 "-device", "virtio-serial-pci,addr=0x1e", "-chardev", "socket,id=lab,path=lab,server=on,wait=off",
                 "-device", "virtserialport,chardev=lab,name=lab", *self.build.arguments]

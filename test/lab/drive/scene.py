@@ -213,13 +213,16 @@ class Socket:
 
 
 class Scene:
-    """`setup` is shell that the guest runs when the drives are in use; it must end with status 0."""
+    """`setup` is shell that the guest runs when the drives are in use; it must end with status 0. With `iommu` an IOMMU
+    translates the addresses of every device."""
 
-    def __init__(self, *sockets, mib_each=512, setup=""):
-        self.sockets, self.mib_each, self.setup = sockets, mib_each, setup
+    def __init__(self, *sockets, mib_each=512, setup="", iommu=False):
+        self.sockets, self.mib_each, self.setup, self.iommu = sockets, mib_each, setup, iommu
 
     def build(self):
         b = Build()
+        if self.iommu:
+            b.device("intel-iommu,intremap=off")  # the emulated timer does not work through remapped interrupts
         for number, socket in enumerate(self.sockets):
             bus = Bus(f"pxb{number}", 64 * (number + 1), [])
             b.arguments += ["-object", f"memory-backend-ram,id=memory{number},size={self.mib_each}M",
