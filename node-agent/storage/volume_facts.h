@@ -38,6 +38,7 @@ struct StoredVolume {
   std::string path;
   VolumeForm form = VolumeForm::kImage;
   int64_t extents = 0;   // 0: the medium does not tell
+  std::string problem;   // what is wrong with it; empty: nothing that the medium knows of
   bool discard = false;  // discards give bytes back to the pool and to nobody else's loss
 };
 

@@ -1,6 +1,8 @@
 // Carving: volumes come to be, grow and go.
 #include "node-agent/volume/volume_manager.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -43,7 +45,10 @@ VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) {
   status.size_bytes = entry.stored->size_bytes;
   status.path = entry.stored->path;
   status.extents = entry.stored->extents;
-  if (!sys::Exists(entry.stored->path)) {
+  if (!entry.stored->problem.empty()) {
+    status.healthy = false;
+    status.message = entry.stored->problem;
+  } else if (!sys::Exists(entry.stored->path)) {
     status.healthy = false;
     status.message = absl::StrCat(entry.stored->path, " is gone");
   }
@@ -164,6 +169,28 @@ std::vector<VolumeStatus> VolumeManager::List() {
   std::vector<VolumeStatus> statuses;
   for (const VolumeEntry& entry : table_.All()) statuses.push_back(StatusOf(entry));
   return statuses;
+}
+
+void VolumeManager::LookForProblems() {
+  for (const std::string& pool : env_.pools.ReadyPools()) {
+    const absl::StatusOr<std::shared_ptr<StorageBackend>> backend = env_.pools.Backend(pool);
+    if (!backend.ok() || !(*backend)->Traits().tells_problems) continue;
+    std::map<std::string, std::string> problems;  // by volume
+    const absl::StatusOr<std::vector<StoredVolume>> found = (*backend)->List();
+    if (found.ok())
+      for (const StoredVolume& stored : *found) problems[stored.facts.id] = stored.problem;
+    for (const VolumeEntry& entry : table_.All()) {
+      const std::string& id = entry.record.facts.id;
+      if (entry.record.facts.pool != pool || !entry.stored) continue;
+      const std::string problem = found.ok() ? problems[id] : std::string(found.status().message());
+      if (entry.stored->problem == problem) continue;
+      const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
+      std::optional<VolumeEntry> now = claim.ok() ? table_.Get(id) : std::nullopt;
+      if (!now || !now->stored) continue;  // a call has it: next time
+      now->stored->problem = problem;
+      table_.Insert(*std::move(now));
+    }
+  }
 }
 
 }  // namespace ashlar::node_agent

@@ -115,6 +115,8 @@ class VolumeManager {
   absl::StatusOr<std::vector<VolumeStatus>> EnsureSnapshots(const CallContext& context,
                                                             const std::vector<SnapshotArgs>& args);
   std::vector<VolumeStatus> List();
+  // Asks the backends that tell problems of volumes; List then shows them.
+  void LookForProblems();
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
   absl::Status Unstage(const CallContext& context, const std::string& id,
