@@ -28,6 +28,8 @@ ControllerApp::ControllerApp(ControllerAppOptions options, kube::Client& client,
       events_(client, recorder_),
       pools_(client, api::Kind<v1alpha1::Pool>(), clock),
       volumes_(client, api::Kind<v1alpha1::Volume>(), clock),
+      snapshots_(client, api::Kind<v1alpha1::Snapshot>(), clock),
+      snapshot_groups_(client, api::Kind<v1alpha1::SnapshotGroup>(), clock),
       node_inventories_(client, api::Kind<v1alpha1::NodeInventory>(), clock),
       nodes_(client, kube::kNode, clock),
       pods_(client, kube::kPod, clock,
@@ -36,7 +38,8 @@ ControllerApp::ControllerApp(ControllerAppOptions options, kube::Client& client,
 ControllerApp::~ControllerApp() = default;
 
 std::vector<runtime::Informer*> ControllerApp::informers() {
-  std::vector<runtime::Informer*> all = {&pools_, &volumes_, &node_inventories_, &nodes_};
+  std::vector<runtime::Informer*> all = {&pools_,           &volumes_,          &snapshots_,
+                                         &snapshot_groups_, &node_inventories_, &nodes_};
   if (options_.agents.empty()) all.push_back(&pods_);
   return all;
 }
@@ -82,10 +85,11 @@ absl::Status ControllerApp::Elect(const CallContext& context) {
 }
 
 void ControllerApp::Lead(std::stop_token stop) {
-  leadership_ = std::make_unique<Leadership>(options_,
-                                             Informers{pools_, volumes_, node_inventories_, nodes_,
-                                                       options_.agents.empty() ? &pods_ : nullptr},
-                                             client_, connector_, events_, clock_, registry_);
+  leadership_ = std::make_unique<Leadership>(
+      options_,
+      Informers{pools_, volumes_, snapshots_, snapshot_groups_, node_inventories_, nodes_,
+                options_.agents.empty() ? &pods_ : nullptr},
+      client_, connector_, events_, clock_, registry_);
   leading_ = true;
   leading_gauge_.Set(1);
   CallContext context;

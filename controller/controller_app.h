@@ -49,6 +49,8 @@ class ControllerApp {
   EventSink events_;
   runtime::Informer pools_;
   runtime::Informer volumes_;
+  runtime::Informer snapshots_;
+  runtime::Informer snapshot_groups_;
   runtime::Informer node_inventories_;
   runtime::Informer nodes_;
   runtime::Informer pods_;

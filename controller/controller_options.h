@@ -9,6 +9,7 @@
 #include "controller/agents/agent_directory.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/pool/pool_reconciler.h"
+#include "controller/snapshot/snapshot_reconciler.h"
 #include "controller/volume/volume_reconciler.h"
 
 namespace ashlar::controller {
@@ -21,11 +22,13 @@ struct ControllerAppOptions {
   std::vector<AgentAddress> agents;
   int volume_workers = 32;
   int pool_workers = 4;
+  int snapshot_workers = 8;
   int node_workers = 4;
   // How long a new leader waits for the first report of every agent before it places anything.
   absl::Duration first_reports_within = absl::Seconds(2);
   AgentDirectoryOptions directory;
   VolumeReconcilerOptions volume;
+  SnapshotReconcilerOptions snapshot;
   PoolReconcilerOptions pool;
   NodeInventoryReconcilerOptions node_inventory;
 };

@@ -41,18 +41,30 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
       offers_(informers.nodes, agents_),
       pool_writer_(client, api::Kind<v1alpha1::Pool>(), PutInto(informers.pools)),
       volume_writer_(client, api::Kind<v1alpha1::Volume>(), PutInto(informers.volumes)),
+      snapshot_writer_(client, api::Kind<v1alpha1::Snapshot>(), PutInto(informers.snapshots)),
+      snapshot_group_writer_(client, api::Kind<v1alpha1::SnapshotGroup>(),
+                             PutInto(informers.snapshot_groups)),
       node_inventory_writer_(client, api::Kind<v1alpha1::NodeInventory>(),
                              PutInto(informers.node_inventories)),
       pool_reconciler_(options.pool, {informers.pools, informers.volumes, informers.nodes,
                                       informers.node_inventories, pool_writer_, agents_, offers_,
                                       ledger_, events, clock, registry}),
-      volume_reconciler_(options.volume, {informers.volumes, informers.pools, volume_writer_,
-                                          agents_, offers_, ledger_, events, clock, registry,
-                                          [this](const std::string& pool) { OnPromise(pool); },
-                                          [this](const std::string& pool) { OnRelease(pool); },
-                                          [this](const std::string& volume) {
-                                            volumes_.queue().Add({"", volume});
-                                          }}),
+      volume_reconciler_(options.volume,
+                         {informers.volumes, informers.pools, informers.snapshots, volume_writer_,
+                          agents_, offers_, ledger_, events, clock, registry,
+                          [this](const std::string& pool) { OnPromise(pool); },
+                          [this](const std::string& pool) { OnRelease(pool); },
+                          [this](const std::string& volume) {
+                            volumes_.queue().Add({"", volume});
+                          }}),
+      snapshot_reconciler_(
+          options.snapshot,
+          {client, informers.snapshots, informers.snapshot_groups, informers.volumes,
+           snapshot_writer_, snapshot_group_writer_, agents_, offers_, events, clock}),
+      snapshot_group_reconciler_(
+          options.snapshot,
+          {client, informers.snapshots, informers.snapshot_groups, informers.volumes,
+           snapshot_writer_, snapshot_group_writer_, agents_, offers_, events, clock}),
       node_inventory_reconciler_(options.node_inventory,
                                  {client, informers.node_inventories, informers.volumes,
                                   node_inventory_writer_, agents_, offers_, events, clock, registry,
@@ -60,6 +72,10 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
       pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
       volumes_({.name = "volume", .workers = options.volume_workers}, volume_reconciler_, clock,
                registry),
+      snapshots_({.name = "snapshot", .workers = options.snapshot_workers}, snapshot_reconciler_,
+                 clock, registry),
+      snapshot_groups_({.name = "snapshot-group", .workers = options.snapshot_workers},
+                       snapshot_group_reconciler_, clock, registry),
       node_inventories_({.name = "node-inventory", .workers = options.node_workers},
                         node_inventory_reconciler_, clock, registry),
       node_filter_(NodeMatters),
@@ -76,6 +92,8 @@ void Leadership::Run(const CallContext& context) {
   WatchCaches();
   std::jthread pools([&] { pools_.Run(context.stop); });
   std::jthread node_inventories([&] { node_inventories_.Run(context.stop); });
+  std::jthread snapshots([&] { snapshots_.Run(context.stop); });
+  std::jthread snapshot_groups([&] { snapshot_groups_.Run(context.stop); });
   volumes_.Run(context.stop);
 }
 
@@ -83,6 +101,7 @@ void Leadership::WatchCaches() {
   pools_.Watch(informers_.pools);
   informers_.pools.AddHandler([this](const api::ObjectKey& key) { QueueWaiting(key.name); });
   WatchVolumes();
+  WatchSnapshots();
   WatchNodes();
 }
 
@@ -95,6 +114,32 @@ void Leadership::WatchVolumes() {
       if (kube::IsBeingDeleted(*pool)) pools_.queue().Add(kube::KeyOf(*pool));
     }
   });
+}
+
+void Leadership::WatchSnapshots() {
+  snapshots_.Watch(informers_.snapshots);
+  snapshot_groups_.Watch(informers_.snapshot_groups);
+  informers_.snapshots.AddHandler([this](const api::ObjectKey& key) {
+    QueueCopies(key.name);
+    // A group that is being deleted waits for the end of its members.
+    if (informers_.snapshots.Get(key) != nullptr) return;
+    for (const runtime::ObjectPtr& group : informers_.snapshot_groups.List())
+      if (kube::IsBeingDeleted(*group)) snapshot_groups_.queue().Add(kube::KeyOf(*group));
+  });
+  informers_.volumes.AddHandler([this](const api::ObjectKey& key) { QueueCopies(key.name); });
+}
+
+void Leadership::QueueCopies(const std::string& source) {
+  const auto not_ready = [](const Json& object) {
+    return FindJson(object, {"status", "size"}) == nullptr;
+  };
+  for (const runtime::ObjectPtr& snapshot : informers_.snapshots.List())
+    if (not_ready(*snapshot) && JsonString(*snapshot, {"spec", "volume"}) == source)
+      snapshots_.queue().Add(kube::KeyOf(*snapshot));
+  for (const api::ObjectKey& copy : volume_reconciler_.Waiting(""))
+    if (const runtime::ObjectPtr volume = informers_.volumes.Get(copy);
+        volume != nullptr && JsonString(*volume, {"spec", "source", "name"}) == source)
+      volumes_.queue().Add(copy);
 }
 
 void Leadership::WatchNodes() {
@@ -127,6 +172,7 @@ void Leadership::OnReport(const ReportChange& change) {
     node_inventories_.queue().AddAfter(node, kGatherNumbers);
   }
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
+  for (const std::string& snapshot : change.snapshots) snapshots_.queue().Add({"", snapshot});
   // A pod that comes stages and publishes, one that goes undoes both: one write for the two.
   for (const std::string& volume : change.used) volumes_.queue().AddAfter({"", volume}, kGatherUse);
   for (const std::string& pool : change.pools) {
@@ -170,6 +216,9 @@ void Leadership::QueueVolumesOf(const std::string& node) {
       volumes_.queue().Add(kube::KeyOf(*volume));
     }
   }
+  for (const runtime::ObjectPtr& snapshot : informers_.snapshots.List())
+    if (JsonString(*snapshot, {"spec", "nodeName"}) == node)
+      snapshots_.queue().Add(kube::KeyOf(*snapshot));
 }
 
 void Leadership::QueueWaiting(const std::string& pool) {

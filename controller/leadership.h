@@ -18,6 +18,7 @@
 #include "controller/objects/change_filter.h"
 #include "controller/objects/event_sink.h"
 #include "controller/pool/pool_reconciler.h"
+#include "controller/snapshot/snapshot_reconciler.h"
 #include "controller/volume/volume_reconciler.h"
 #include "lib/runtime/controller.h"
 #include "lib/runtime/informer.h"
@@ -29,6 +30,8 @@ namespace ashlar::controller {
 struct Informers {
   runtime::Informer& pools;
   runtime::Informer& volumes;
+  runtime::Informer& snapshots;
+  runtime::Informer& snapshot_groups;
   runtime::Informer& node_inventories;
   runtime::Informer& nodes;
   runtime::Informer* pods = nullptr;  // nullptr: the agents are given
@@ -47,6 +50,7 @@ class Leadership {
  private:
   void WatchCaches();
   void WatchVolumes();
+  void WatchSnapshots();
   void WatchNodes();
   void OnPod(const api::ObjectKey& key);
   void OnReport(const ReportChange& change);
@@ -56,6 +60,8 @@ class Leadership {
 
   void QueueAllPools();
   void QueueVolumesOf(const std::string& node);
+  // Snapshots and groups that wait for what becomes of the volume, and copies of the source.
+  void QueueCopies(const std::string& source);
   void QueueWaiting(const std::string& pool);
 
   const ControllerAppOptions options_;
@@ -67,12 +73,18 @@ class Leadership {
   NodeOffers offers_;
   ObjectWriter pool_writer_;
   ObjectWriter volume_writer_;
+  ObjectWriter snapshot_writer_;
+  ObjectWriter snapshot_group_writer_;
   ObjectWriter node_inventory_writer_;
   PoolReconciler pool_reconciler_;
   VolumeReconciler volume_reconciler_;
+  SnapshotReconciler snapshot_reconciler_;
+  SnapshotGroupReconciler snapshot_group_reconciler_;
   NodeInventoryReconciler node_inventory_reconciler_;
   runtime::Controller pools_;
   runtime::Controller volumes_;
+  runtime::Controller snapshots_;
+  runtime::Controller snapshot_groups_;
   runtime::Controller node_inventories_;
   ChangeFilter node_filter_;
   ChangeFilter node_inventory_filter_;

@@ -37,6 +37,9 @@ class AgentClient {
   virtual absl::StatusOr<agent::v1::VolumeState> ModifyVolume(
       const CallContext& context, const agent::v1::ModifyVolumeRequest& request) = 0;
   virtual absl::Status RemoveVolume(const CallContext& context, const std::string& volume) = 0;
+  virtual absl::StatusOr<agent::v1::EnsureSnapshotsResponse> EnsureSnapshots(
+      const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) = 0;
+  virtual absl::Status RemoveSnapshot(const CallContext& context, const std::string& snapshot) = 0;
 };
 
 // Where the agent of a node answers.

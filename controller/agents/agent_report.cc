@@ -46,7 +46,7 @@ AgentReport::AgentReport(agent::v1::Inventory inventory) : inventory_(std::move(
   for (const agent::v1::PoolState& pool : inventory_.pools()) pools_[pool.name()] = &pool;
   volumes_.reserve(inventory_.volumes_size());
   for (const agent::v1::VolumeState& volume : inventory_.volumes()) {
-    volumes_[volume.volume_id()] = &volume;
+    (volume.snapshot() ? snapshots_ : volumes_)[volume.volume_id()] = &volume;
   }
 }
 
@@ -58,6 +58,11 @@ const agent::v1::PoolState* AgentReport::FindPool(absl::string_view name) const 
 const agent::v1::VolumeState* AgentReport::FindVolume(absl::string_view id) const {
   auto it = volumes_.find(id);
   return it == volumes_.end() ? nullptr : it->second;
+}
+
+const agent::v1::VolumeState* AgentReport::FindSnapshot(absl::string_view id) const {
+  auto it = snapshots_.find(id);
+  return it == snapshots_.end() ? nullptr : it->second;
 }
 
 PoolReport ReportOf(const agent::v1::PoolState& pool) {
@@ -85,9 +90,15 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
     if (Turned(old, pool)) change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : after.inventory().volumes()) {
-    const agent::v1::VolumeState* old =
-        before == nullptr ? nullptr : before->FindVolume(volume.volume_id());
+    const agent::v1::VolumeState* old = nullptr;
+    if (before != nullptr)
+      old = volume.snapshot() ? before->FindSnapshot(volume.volume_id())
+                              : before->FindVolume(volume.volume_id());
     if (Same(old, volume)) continue;
+    if (volume.snapshot()) {
+      change.snapshots.push_back(volume.volume_id());
+      continue;
+    }
     (old != nullptr && SameButForUse(*old, volume) ? change.used : change.volumes)
         .push_back(volume.volume_id());
   }
@@ -98,7 +109,10 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
     change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : before->inventory().volumes()) {
-    if (after.FindVolume(volume.volume_id()) == nullptr) {
+    if (volume.snapshot()) {
+      if (after.FindSnapshot(volume.volume_id()) == nullptr)
+        change.snapshots.push_back(volume.volume_id());
+    } else if (after.FindVolume(volume.volume_id()) == nullptr) {
       change.volumes.push_back(volume.volume_id());
     }
   }

@@ -21,6 +21,7 @@ class AgentReport {
   // nullptr if the agent does not know it.
   const agent::v1::PoolState* FindPool(absl::string_view name) const;
   const agent::v1::VolumeState* FindVolume(absl::string_view id) const;
+  const agent::v1::VolumeState* FindSnapshot(absl::string_view id) const;
 
   // What the ledger counts with.
   NodeReport Summary() const;
@@ -29,6 +30,7 @@ class AgentReport {
   const agent::v1::Inventory inventory_;
   absl::flat_hash_map<absl::string_view, const agent::v1::PoolState*> pools_;
   absl::flat_hash_map<absl::string_view, const agent::v1::VolumeState*> volumes_;
+  absl::flat_hash_map<absl::string_view, const agent::v1::VolumeState*> snapshots_;
 };
 
 // What the ledger counts with of one pool.
@@ -36,15 +38,17 @@ PoolReport ReportOf(const agent::v1::PoolState& pool);
 
 struct ReportChange {
   std::string node;
-  bool first = false;                // nothing was known of the node before
-  bool facts = false;                // anything but pools and volumes: drives, versions
-  std::vector<std::string> pools;    // that came, went or changed
-  std::vector<std::string> turned;   // pools that came, went, or whose readiness changed
-  std::vector<std::string> volumes;  // that came, went or changed
-  std::vector<std::string> used;     // volumes whose staging or publications alone changed
-  std::vector<std::string> roomier;  // pools that became ready or have more to give
+  bool first = false;                  // nothing was known of the node before
+  bool facts = false;                  // anything but pools and volumes: drives, versions
+  std::vector<std::string> pools;      // that came, went or changed
+  std::vector<std::string> turned;     // pools that came, went, or whose readiness changed
+  std::vector<std::string> volumes;    // that came, went or changed
+  std::vector<std::string> snapshots;  // that came, went or changed
+  std::vector<std::string> used;       // volumes whose staging or publications alone changed
+  std::vector<std::string> roomier;    // pools that became ready or have more to give
   bool empty() const {
-    return !first && !facts && pools.empty() && volumes.empty() && used.empty();
+    return !first && !facts && pools.empty() && volumes.empty() && snapshots.empty() &&
+           used.empty();
   }
 };
 

@@ -75,6 +75,17 @@ class GrpcAgentClient final : public AgentClient {
     return rpc::Call(context, *stub_, &NodeAgent::Stub::RemoveVolume, request).status();
   }
 
+  absl::StatusOr<agent::v1::EnsureSnapshotsResponse> EnsureSnapshots(
+      const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) override {
+    return rpc::Call(context, *stub_, &NodeAgent::Stub::EnsureSnapshots, request);
+  }
+
+  absl::Status RemoveSnapshot(const CallContext& context, const std::string& snapshot) override {
+    agent::v1::RemoveSnapshotRequest request;
+    request.set_snapshot_id(snapshot);
+    return rpc::Call(context, *stub_, &NodeAgent::Stub::RemoveSnapshot, request).status();
+  }
+
  private:
   const std::unique_ptr<NodeAgent::Stub> stub_;
 };

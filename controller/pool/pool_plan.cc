@@ -51,6 +51,9 @@ v1alpha1::PoolNodeStatus NodeStatus(const PoolFacts& facts, const PoolNodeFacts&
   } else if (!node.selected) {
     out.set_reason("NotSelected");
     out.set_message("the pool stays here until its volumes are gone");
+  } else {  // what is not as it should be although volumes can be carved, or is under way
+    out.set_reason(node.reported->reason());
+    out.set_message(node.reported->message());
   }
   if (!IsOurs(facts, node)) return out;
   out.set_capacity(node.reported->capacity_bytes());
@@ -141,6 +144,9 @@ Verdict HealthVerdict(const PoolFacts& facts) {
     if (node.agent != AgentState::kHeard || !IsOurs(facts, node)) continue;
     heard = true;
     if (!node.reported->ready()) {
+      bad.push_back(
+          absl::StrCat(node.node, ": ", node.reported->reason(), ": ", node.reported->message()));
+    } else if (!node.reported->reason().empty()) {
       bad.push_back(
           absl::StrCat(node.node, ": ", node.reported->reason(), ": ", node.reported->message()));
     } else if (node.unhealthy_volumes > 0) {

@@ -175,6 +175,16 @@ TEST_F(PoolPlanTest, UnhealthyVolumesShow) {
   EXPECT_EQ(Condition("DevicesHealthy"), "False DevicesUnhealthy: n1: 2 volumes are not healthy");
 }
 
+TEST_F(PoolPlanTest, WhatIsNotAsItShouldBeOnAReadyNodeShows) {
+  Ready("n1");
+  State(0).set_reason("ThinPoolNearlyFull");
+  State(0).set_message("data are 92 % full");
+  EXPECT_THAT(Condition("Ready"), HasSubstr("True"));
+  EXPECT_EQ(Condition("DevicesHealthy"),
+            "False DevicesUnhealthy: n1: ThinPoolNearlyFull: data are 92 % full");
+  EXPECT_EQ(Status().nodes(0).reason(), "ThinPoolNearlyFull");
+}
+
 TEST_F(PoolPlanTest, WhatWasTrueStaysUntilAnAgentHasBeenQuietForLongEnough) {
   Ready("n1");
   EXPECT_THAT(Condition("Ready"), HasSubstr("True"));

@@ -35,6 +35,39 @@ VolumeDecision DecideDeletion(const VolumeFacts& facts) {
           absl::StrCat("the deletion waits: ", AgentProblem(facts))};
 }
 
+VolumeDecision CheckSource(const VolumeFacts& facts) {
+  const v1alpha1::VolumeSpec& spec = facts.volume.spec();
+  const CopySource& source = facts.source;
+  const std::string name = absl::StrCat(
+      spec.source().kind() == "Snapshot" ? "snapshot " : "volume ", spec.source().name());
+  const auto invalid = [&](const std::string& what) {
+    return VolumeDecision{VolumeStep::kRefuse, kInvalidVolume, what};
+  };
+  if (!source.exists)
+    return {VolumeStep::kRefuse, kSourceNotFound, absl::StrCat("there is no ", name)};
+  if (source.deleting || !source.ready)
+    return {VolumeStep::kRefuse, kSourceNotReady,
+            absl::StrCat(name, source.deleting ? " is being deleted" : " is not ready yet")};
+  if (spec.pool() != source.pool)
+    return invalid(absl::StrCat("spec.pool is ", spec.pool(), ": the source, ", name,
+                                ", lies in pool ", source.pool));
+  const std::string mode = spec.mode().empty() ? "Filesystem" : spec.mode();
+  if (mode != source.mode)
+    return invalid(
+        absl::StrCat("spec.mode is ", mode, ": the source, ", name, ", has ", source.mode));
+  const std::string fs_type = mode == "Block" || !spec.fs_type().empty() ? spec.fs_type() : "ext4";
+  if (fs_type != source.fs_type)
+    return invalid(
+        absl::StrCat("spec.fsType is ", fs_type, ": the source, ", name, ", has ", source.fs_type));
+  if (RoundedVolumeBytes(spec.size()) < source.size_bytes)
+    return invalid(absl::StrCat("spec.size is ", FormatBytes(spec.size()), ": the source, ", name,
+                                ", has ", FormatBytes(source.size_bytes)));
+  if (!spec.node_name().empty() && spec.node_name() != source.node)
+    return invalid(absl::StrCat("spec.nodeName is ", spec.node_name(), ": the source, ", name,
+                                ", lies on node ", source.node));
+  return {VolumeStep::kPlace};
+}
+
 VolumeDecision DecideCarving(const VolumeFacts& facts) {
   const v1alpha1::VolumeSpec& spec = facts.volume.spec();
   if (spec.size() <= 0) {
@@ -47,6 +80,11 @@ VolumeDecision DecideCarving(const VolumeFacts& facts) {
   if (facts.pool_deleting) {
     return {VolumeStep::kRefuse, kPoolNotReady,
             absl::StrCat("pool ", spec.pool(), " is being deleted")};
+  }
+  // What the agent has copied is not asked for its source any more.
+  if (facts.source.wanted && facts.reported == nullptr) {
+    VolumeDecision decision = CheckSource(facts);
+    if (decision.step == VolumeStep::kRefuse) return decision;
   }
   if (spec.node_name().empty()) return {VolumeStep::kPlace};
   if (facts.agent == AgentState::kHeard) return {VolumeStep::kCarve};
@@ -181,6 +219,7 @@ agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts) {
   request.set_size_bytes(facts.reported == nullptr
                              ? volume.spec().size()
                              : std::min(facts.reported->size_bytes(), volume.spec().size()));
+  request.set_source(volume.spec().source().name());
   request.set_mode(block ? agent::v1::VOLUME_MODE_BLOCK : agent::v1::VOLUME_MODE_FILESYSTEM);
   if (!block) {
     request.set_fs_type(volume.spec().fs_type().empty() ? "ext4" : volume.spec().fs_type());
@@ -188,13 +227,14 @@ agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts) {
   return request;
 }
 
-VolumeRequest PlacementRequest(const v1alpha1::Volume& volume, const v1alpha1::Pool& pool) {
+VolumeRequest PlacementRequest(const VolumeFacts& facts, const v1alpha1::Pool& pool) {
+  const v1alpha1::Volume& volume = facts.volume;
   const v1alpha1::VolumeSpec& spec = volume.spec();
   VolumeRequest request;
   request.volume = volume.metadata().name();
   request.pool = spec.pool();
   request.size_bytes = spec.size();
-  request.node = spec.node_name();
+  request.node = spec.node_name().empty() ? facts.source.node : spec.node_name();
   request.allowed_nodes = {spec.allowed_nodes().begin(), spec.allowed_nodes().end()};
   request.preferred_nodes = {spec.preferred_nodes().begin(), spec.preferred_nodes().end()};
   request.policy =

@@ -33,6 +33,18 @@ inline constexpr char kPoolNotReady[] = "PoolNotReady";
 inline constexpr char kInvalidVolume[] = "InvalidVolume";
 inline constexpr char kAgentUnavailable[] = "AgentUnavailable";
 inline constexpr char kCarveFailed[] = "CarveFailed";
+inline constexpr char kSourceNotFound[] = "SourceNotFound";
+inline constexpr char kSourceNotReady[] = "SourceNotReady";
+
+// What spec.source names, if it names anything.
+struct CopySource {
+  bool wanted = false;
+  bool exists = false;
+  bool deleting = false;
+  bool ready = false;  // it can be copied
+  std::string node, pool, mode, fs_type;
+  int64_t size_bytes = 0;
+};
 
 struct VolumeFacts {
   v1alpha1::Volume volume;
@@ -46,6 +58,7 @@ struct VolumeFacts {
   std::string agent_detail;
   const agent::v1::VolumeState* reported = nullptr;  // in the agent's last report
   const agent::v1::PoolState* reported_pool = nullptr;
+  CopySource source;
   bool carving_unreported = false;  // promised, and no report shows it yet
 };
 
@@ -86,7 +99,7 @@ CarveFailure ExplainFailure(const absl::Status& status, const std::string& node)
 const char* ReasonOf(Refusal::Kind kind);
 
 agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts);
-VolumeRequest PlacementRequest(const v1alpha1::Volume& volume, const v1alpha1::Pool& pool);
+VolumeRequest PlacementRequest(const VolumeFacts& facts, const v1alpha1::Pool& pool);
 
 // The changes to the status of facts.volume. Each keeps what it does not speak of.
 void SetRefused(v1alpha1::Volume& volume, const std::string& reason, const std::string& message,

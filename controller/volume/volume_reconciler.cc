@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/objects/transitions.h"
 #include "controller/volume/volume_attributes.h"
+#include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -66,8 +67,46 @@ absl::StatusOr<VolumeReconciler::Pass> VolumeReconciler::Gather(const CallContex
     pass.facts.pool_exists = true;
     pass.facts.pool_deleting = pass.pool.metadata().has_deletion_timestamp();
   }
+  ASHLAR_RETURN_IF_ERROR(GatherSource(pass));
   GatherAgent(pass);
   return pass;
+}
+
+absl::Status VolumeReconciler::GatherSource(Pass& pass) {
+  const v1alpha1::VolumeSpec& spec = pass.facts.volume.spec();
+  CopySource& source = pass.facts.source;
+  source.wanted = spec.has_source();
+  if (!source.wanted || IsCarved(pass.facts.volume)) return absl::OkStatus();
+  if (spec.source().kind() == "Snapshot") {
+    const runtime::ObjectPtr object = parts_.snapshots.Get({"", spec.source().name()});
+    if (object == nullptr) return absl::OkStatus();
+    ASHLAR_ASSIGN_OR_RETURN(const auto snapshot, api::FromJson<v1alpha1::Snapshot>(*object));
+    const v1alpha1::SnapshotStatus& status = snapshot.status();
+    source = {true,
+              true,
+              snapshot.metadata().has_deletion_timestamp(),
+              api::IsConditionTrue(status.conditions(), "Ready"),
+              snapshot.spec().node_name(),
+              status.pool(),
+              status.mode(),
+              status.fs_type(),
+              status.size()};
+    return absl::OkStatus();
+  }
+  const runtime::ObjectPtr object = parts_.volumes.Get({"", spec.source().name()});
+  if (object == nullptr) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(const Volume volume, api::FromJson<Volume>(*object));
+  const bool block = volume.spec().mode() == "Block";
+  source = {true,
+            true,
+            volume.metadata().has_deletion_timestamp(),
+            IsCarved(volume),
+            volume.spec().node_name(),
+            volume.spec().pool(),
+            block ? "Block" : "Filesystem",
+            block || !volume.spec().fs_type().empty() ? volume.spec().fs_type() : "ext4",
+            volume.status().size()};
+  return absl::OkStatus();
 }
 
 void VolumeReconciler::GatherAgent(Pass& pass) {
@@ -153,7 +192,7 @@ VolumeReconciler::Result VolumeReconciler::Refuse(Pass& pass, const std::string&
 VolumeReconciler::Result VolumeReconciler::Place(Pass& pass) {
   // Waits already, so that room that appears while it is being refused is not missed.
   SetWaiting(pass.name(), pass.facts.volume.spec().pool(), true);
-  const VolumeRequest request = PlacementRequest(pass.facts.volume, pass.pool);
+  const VolumeRequest request = PlacementRequest(pass.facts, pass.pool);
   absl::StatusOr<std::vector<NodeOffer>> offers = parts_.nodes.For(pass.pool, request);
   if (!offers.ok()) {
     return Refuse(pass, kPoolNotReady,
@@ -189,7 +228,7 @@ absl::Status VolumeReconciler::WriteNode(Pass& pass, const std::string& node) {
 VolumeReconciler::Result VolumeReconciler::Carve(Pass& pass) {
   if (!pass.facts.has_finalizer) ASHLAR_RETURN_IF_ERROR(WriteNode(pass, pass.node()));
   SetWaiting(pass.name(), pass.facts.volume.spec().pool(), true);
-  const VolumeRequest request = PlacementRequest(pass.facts.volume, pass.pool);
+  const VolumeRequest request = PlacementRequest(pass.facts, pass.pool);
   ASHLAR_ASSIGN_OR_RETURN(std::vector<NodeOffer> offers, parts_.nodes.For(pass.pool, request));
   const PlacementOutcome outcome = parts_.ledger.Assign(std::move(offers), request);
   if (const Refusal* refusal = std::get_if<Refusal>(&outcome)) {

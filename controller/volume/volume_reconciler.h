@@ -24,6 +24,7 @@ namespace ashlar::controller {
 struct VolumeReconcilerParts {
   const runtime::Cache& volumes;
   const runtime::Cache& pools;
+  const runtime::Cache& snapshots;
   ObjectWriter& writer;  // of volumes
   const AgentDirectory& agents;
   const NodeOffers& nodes;
@@ -83,6 +84,7 @@ class VolumeReconciler final : public runtime::Reconciler {
 
   absl::StatusOr<Pass> Gather(const CallContext& context, runtime::ObjectPtr object);
   void GatherAgent(Pass& pass);
+  absl::Status GatherSource(Pass& pass);
   Result Act(Pass& pass, const VolumeDecision& decision);
   Result Place(Pass& pass);
   Result Carve(Pass& pass);

@@ -27,7 +27,8 @@ extern char** environ;
 namespace ashlar::sys {
 namespace {
 
-constexpr size_t kMaxOutput = 64 * 1024;
+constexpr size_t kMostOut = 16 << 20;  // LVM describes thousands of volumes in one answer
+constexpr size_t kMostErr = 64 << 10;
 
 struct Pipe {
   UniqueFd read, write;
@@ -90,12 +91,8 @@ ssize_t Drain(int fd, bool keep_tail, std::string& text) {
   while (got < 0 && errno == EINTR);
   if (got <= 0) return 0;
   text.append(buffer, static_cast<size_t>(got));
-  if (text.size() > kMaxOutput) {
-    if (keep_tail)
-      text.erase(0, text.size() - kMaxOutput);
-    else
-      text.resize(kMaxOutput);
-  }
+  if (keep_tail && text.size() > kMostErr) text.erase(0, text.size() - kMostErr);
+  if (!keep_tail && text.size() > kMostOut) text.resize(kMostOut);
   return got;
 }
 

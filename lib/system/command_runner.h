@@ -12,7 +12,7 @@ namespace ashlar::sys {
 
 struct CommandResult {
   int exit_code = 0;
-  std::string out;  // the first 64 KiB
+  std::string out;  // the first 16 MiB
   std::string err;  // the last 64 KiB
 };
 

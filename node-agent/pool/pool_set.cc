@@ -49,8 +49,10 @@ std::string PoolSet::RecordPath(const std::string& name) const {
 
 absl::Status PoolSet::Save(const Entry& entry) {
   const PoolRecord& record = entry.record;
-  const Json json{
-      {"spec", PoolSpecToJson(record.spec)}, {"claimed", record.claimed}, {"wiped", record.wiped}};
+  const Json json{{"spec", PoolSpecToJson(record.spec)},
+                  {"claimed", record.claimed},
+                  {"members", record.members},
+                  {"wiped", record.wiped}};
   ASHLAR_RETURN_IF_ERROR(sys::ReplaceFileDurably(RecordPath(record.spec.name), DumpJson(json)));
   MutexLock lock(mu_);
   entries_[record.spec.name] = entry;
@@ -77,6 +79,7 @@ absl::Status PoolSet::Load(const CallContext& context) {
     Entry entry;
     entry.record.spec = *std::move(spec);
     entry.record.claimed = JsonStrings(*json, {"claimed"});
+    entry.record.members = JsonStrings(*json, {"members"});
     entry.record.wiped = WipedFromJson(*json);
     Open(context, entry);
     MutexLock lock(mu_);
@@ -145,6 +148,11 @@ bool PoolSet::Reopen(const CallContext& context, absl::FunctionRef<bool(const En
   return changed;
 }
 
+bool PoolSet::LookAtRestless(const CallContext& context) {
+  return Reopen(context,
+                [](const Entry& entry) { return entry.backend != nullptr && entry.restless; });
+}
+
 void PoolSet::Open(const CallContext& context, Entry& entry) {
   if (entry.medium == nullptr) entry.medium = make_medium_(entry.record.spec);
   const auto save = [&](const PoolRecord&) { return Save(entry); };
@@ -165,8 +173,14 @@ void PoolSet::Open(const CallContext& context, Entry& entry) {
   const bool news = entry.backend == nullptr || entry.devices != opened->devices;
   entry.backend = std::move(opened->backend);
   entry.devices = std::move(opened->devices);
-  entry.reason.clear();
-  entry.message.clear();
+  const bool told = entry.reason == opened->reason;
+  entry.reason = std::move(opened->reason);
+  entry.message = std::move(opened->message);
+  entry.restless = opened->restless;
+  if (!told && !entry.reason.empty())
+    LogWarning(
+        "pool is not as it should be",
+        {{"pool", entry.record.spec.name}, {"reason", entry.reason}, {"message", entry.message}});
   if (news)
     LogInfo("pool is ready",
             {{"pool", entry.record.spec.name}, {"devices", absl::StrJoin(entry.devices, ", ")}});

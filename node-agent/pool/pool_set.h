@@ -36,6 +36,8 @@ class PoolSet final : public PoolSource {
   // Looks at the drives of pools that are ready: those that were added, came back, or are gone.
   // True if a pool has other drives now.
   bool LookAgain(const CallContext& context);
+  // The same for the pools that asked to be looked at every few seconds.
+  bool LookAtRestless(const CallContext& context);
   // Forgets the pool and unmounts it. FailedPrecondition while it has volumes. Absent is OK. The
   // filesystem of a drive stays, unless its making was interrupted. After an error the pool may be
   // not ready until Ensure or RetryNotReady; the call can be repeated.
@@ -55,7 +57,8 @@ class PoolSet final : public PoolSource {
   struct Entry {
     PoolRecord record;
     std::vector<std::string> devices;
-    std::string reason, message;              // why it is not ready
+    std::string reason, message;              // why it is not ready, or not as it should be
+    bool restless = false;                    // see OpenedPool
     std::shared_ptr<PoolMedium> medium;       // null: not looked at yet
     std::shared_ptr<StorageBackend> backend;  // null: not ready
   };

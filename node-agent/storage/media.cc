@@ -3,6 +3,7 @@
 #include "node-agent/storage/directory/directory_medium.h"
 #include "node-agent/storage/file/file_directory.h"
 #include "node-agent/storage/file/file_drive.h"
+#include "node-agent/storage/lvm/lvm_medium.h"
 #include "node-agent/storage/partition/partition_medium.h"
 #include "node-agent/storage/wholedrive/whole_drive_medium.h"
 
@@ -20,6 +21,7 @@ MakePoolMedium PoolMedia(const PoolEnvironment& env) {
       return std::make_unique<PartitionMedium>(env, spec);
     if (spec.backend == BackendKind::kWholeDrive)
       return std::make_unique<WholeDriveMedium>(env, spec);
+    if (spec.backend == BackendKind::kLvm) return std::make_unique<LvmMedium>(env, spec);
     return nullptr;
   };
 }

@@ -27,6 +27,8 @@ struct PoolRecord {
   // Ids of drives that were proven free and are being made part of the pool. Saved before the first
   // byte is written to them: only such a drive may be written to although it bears a signature.
   std::vector<std::string> claimed;
+  // Ids of drives that have become part of the pool, where it may have several.
+  std::vector<std::string> members;
   // Drives that were wiped for the pool: by id, the name in spec.wipe that named them.
   std::map<std::string, std::string> wiped = {};
 };
@@ -36,6 +38,10 @@ using SavePoolRecord = absl::FunctionRef<absl::Status(const PoolRecord&)>;
 struct OpenedPool {
   std::shared_ptr<StorageBackend> backend;
   std::vector<std::string> devices;  // ids of drives, or the directory
+  // What is not as it should be although the pool is usable, as NotReady tells it; a message
+  // without a reason says what is under way. Empty: nothing.
+  std::string reason, message;
+  bool restless = false;  // Open wants to be called every few seconds
 };
 
 class PoolMedium {

@@ -28,6 +28,8 @@ struct BackendTraits {
   std::vector<std::string> fs_types;  // of volumes of mode filesystem
   bool grow = true;
   bool copy = false;  // Create with a source: snapshots, clones, restores
+  // List tells what is wrong with a volume; it is asked every few seconds and must be cheap.
+  bool tells_problems = false;
 };
 
 class StorageBackend {

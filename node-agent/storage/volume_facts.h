@@ -40,6 +40,7 @@ struct StoredVolume {
   VolumeForm form = VolumeForm::kImage;
   int64_t used_bytes = 0;  // of a directory: what its quota counts
   int64_t extents = 0;     // 0: the medium does not tell
+  std::string problem;     // what is wrong with it; empty: nothing that the medium knows of
   bool discard = false;    // discards give bytes back to the pool and to nobody else's loss
 };
 

@@ -112,7 +112,9 @@ void InventoryFeed::Run(const std::stop_token& stop) {
       MutexLock lock(mu_);
       pokes = pokes_;
     }
+    if (clock_.Now() >= next_publish) pools_.LookAtRestless(context);
     LookIfDue(context);
+    volumes_.LookForProblems();
     Publish();
     next_publish = clock_.Now() + kPoolPeriod;
     MutexLock lock(mu_);

@@ -2,6 +2,7 @@
 #include "node-agent/volume/volume_manager.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -49,7 +50,10 @@ VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) const {
   status.extents = entry.stored->extents;
   status.healthy = entry.record.broken.empty();
   status.message = status.healthy ? entry.record.corrected : entry.record.broken;
-  if (!sys::Exists(entry.stored->path)) {
+  if (!entry.stored->problem.empty()) {
+    status.healthy = false;
+    status.message = entry.stored->problem;
+  } else if (!sys::Exists(entry.stored->path)) {
     status.healthy = false;
     status.message = absl::StrCat(entry.stored->path, " is gone");
   }
@@ -188,6 +192,28 @@ std::vector<VolumeStatus> VolumeManager::List() {
   std::vector<VolumeStatus> statuses;
   for (const VolumeEntry& entry : table_.All()) statuses.push_back(StatusOf(entry));
   return statuses;
+}
+
+void VolumeManager::LookForProblems() {
+  for (const std::string& pool : env_.pools.ReadyPools()) {
+    const absl::StatusOr<std::shared_ptr<StorageBackend>> backend = env_.pools.Backend(pool);
+    if (!backend.ok() || !(*backend)->Traits().tells_problems) continue;
+    std::map<std::string, std::string> problems;  // by volume
+    const absl::StatusOr<std::vector<StoredVolume>> found = (*backend)->List();
+    if (found.ok())
+      for (const StoredVolume& stored : *found) problems[stored.facts.id] = stored.problem;
+    for (const VolumeEntry& entry : table_.All()) {
+      const std::string& id = entry.record.facts.id;
+      if (entry.record.facts.pool != pool || !entry.stored) continue;
+      const std::string problem = found.ok() ? problems[id] : std::string(found.status().message());
+      if (entry.stored->problem == problem) continue;
+      const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
+      std::optional<VolumeEntry> now = claim.ok() ? table_.Get(id) : std::nullopt;
+      if (!now || !now->stored) continue;  // a call has it: next time
+      now->stored->problem = problem;
+      table_.Insert(*std::move(now));
+    }
+  }
 }
 
 }  // namespace ashlar::node_agent

@@ -126,6 +126,8 @@ class VolumeManager {
   std::vector<VolumeStatus> List();
   // What is attached now.
   std::vector<VolumeUse> Uses();
+  // Asks the backends that tell problems of volumes; List then shows them.
+  void LookForProblems();
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
   absl::Status Unstage(const CallContext& context, const std::string& id,

@@ -18,7 +18,7 @@ from archive import Missing  # noqa: E402
 from guest import PATIENCE, Guest  # noqa: E402
 
 BIN = os.path.join(os.path.dirname(TEST), "build/release/bin")
-PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call"]
+PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call", f"{BIN}/lvm_contract_test"]
 MI = 1 << 20
 UID = "5e1ec7ed-0000-4000-8000-000000000001"
 # Uses that no name in spec.wipe ends.
@@ -458,6 +458,72 @@ class SharedNamespaces(Case):
         (left,) = self.drives_of("PATHS")
         self.assertEqual((left["numaNode"], len(left["paths"])), (1, 1))
 
+
+class LvmContract(Case):
+    """The suite of node-agent/testing/backend_contract.h."""
+
+    scene = "lvm"
+
+    def contract(self, name):
+        programs = f"ASHLAR_TEST_DRIVES=LVM0,LVM1 lvm_contract_test --gtest_brief=1 --gtest_filter='Lvm/*/{name}'"
+        status, output = self.guest.status(programs, 600)
+        self.assertEqual(status, 0, output.decode(errors="replace"))
+        self.assertRegex(output, rb"[1-9]\d* tests from 1 test suite ran")
+
+    def test_full_volumes_keep_the_contract_of_backends(self):
+        self.contract("Linear")
+
+    def test_thin_volumes_keep_the_contract_of_backends(self):
+        self.contract("Thin")
+
+
+class LvmPool(Case):
+    scene = "lvm"
+
+    def test_a_pool_on_lvm_carves_stages_grows_and_takes_added_drives(self):
+        self.start_agent()
+        pool = lambda *serials: self.call("EnsurePool", name="l", uid=UID, backend="LVM", devices={"serials": [*serials]})
+        first = pool("LVM0")
+        self.assertTrue(first["ready"], first)
+        both = pool("LVM0", "LVM1")
+        self.assertEqual(len(both["devices"]), 2)
+        self.assertEqual(int(both["capacityBytes"]), 2 * int(first["capacityBytes"]))
+        volume = {"pool": "l", "mode": "VOLUME_MODE_FILESYSTEM", "fsType": "ext4"}
+        made = self.call("EnsureVolume", volumeId="v", sizeBytes=24 * MI, **volume)
+        self.assertRegex(made["devicePath"], r"^/dev/dm-\d+$")
+        self.call("StageVolume", volumeId="v", stagingPath="/mnt/v", mode="VOLUME_MODE_FILESYSTEM")
+        self.guest.run("echo written >/mnt/v/file && sync /mnt/v/file")
+        self.call("ResizeVolume", volumeId="v", sizeBytes=48 * MI)
+        self.assertEqual(self.guest.run(f"blockdev --getsize64 {made['devicePath']}"), f"{48 * MI}\n")
+        self.guest.run("kill -9 $(pidof ashlar-node-agent)")
+        self.start_agent()
+        (found,) = self.call("ListVolumes")["volumes"]
+        self.assertEqual((found["volumeId"], found["staged"], found["healthy"]), ("v", True, True))
+        self.assertEqual(self.guest.run("cat /mnt/v/file"), "written\n")
+
+    def test_an_unplugged_drive_makes_its_volumes_unhealthy_and_the_plugged_one_heals_them(self):
+        self.guest.unplug("LVM0")
+        healthy = lambda: [v["healthy"] for v in self.call("ListVolumes")["volumes"]]
+        self.guest.until("the volume is unhealthy", lambda: healthy() == [False])
+        self.guest.until("its slot is free", lambda: not self.guest.qmp_has("LVM0"))
+        self.guest.plug("LVM0")
+        self.guest.until("the volume is healthy again", lambda: healthy() == [True], 60)
+        self.call("EnsureVolume", volumeId="w", pool="l", mode="VOLUME_MODE_BLOCK", sizeBytes=24 * MI)
+
+    def test_a_thin_pool_that_fills_up_takes_no_more_volumes_and_says_so(self):
+        thin = {"backend": "LVM", "provisioning": "PROVISIONING_SPARSE", "overprovisionPercent": 300, "reserveBytes": 16 * MI}
+        pool = self.call("EnsurePool", name="t", uid=UID[:-1] + "2", devices={"serials": ["LVM2"]}, **thin)
+        self.assertTrue(pool["ready"], pool)
+        data = int(pool["capacityBytes"]) // 3
+        made = self.call("EnsureVolume", volumeId="full", pool="t", mode="VOLUME_MODE_BLOCK", sizeBytes=2 * data // MI * MI)
+        self.guest.run(f"dd if=/dev/urandom of={made['devicePath']} bs=1M count={data * 95 // 100 // MI} conv=fsync", 120)
+        state = lambda: next(pool for pool in self.call("WatchInventory")["pools"] if pool["name"] == "t")
+        self.guest.until("the pool says that it fills up", lambda: state()["reason"] == "ThinPoolNearlyFull", 60)
+        self.assertEqual((state()["ready"], state()["allocatableBytes"]), (True, "0"))
+        with self.assertRaisesRegex(AssertionError, "RESOURCE_EXHAUSTED"):
+            self.call("EnsureVolume", volumeId="more", pool="t", mode="VOLUME_MODE_BLOCK", sizeBytes=MI)
+        # The pool has grown into its reserve, so that what was promised can still be written.
+        self.guest.run(f"dd if=/dev/urandom of={made['devicePath']} bs=1M seek={data * 95 // 100 // MI} count=12 conv=fsync", 120)
 
 if __name__ == "__main__":
     summary.run()

@@ -194,6 +194,42 @@ TEST_P(AgentClientContract, RemovingGivesTheBytesBackAndMayBeRepeated) {
   });
 }
 
+TEST_P(AgentClientContract, ASnapshotIsTakenOnceAndVolumesAreMadeOfIt) {
+  MakePool();
+  ASSERT_TRUE(agent_->client().EnsureVolume(context_, VolumeRequest("v1", 8 * kMi)).ok());
+  agent::v1::EnsureSnapshotsRequest request;
+  request.add_snapshots()->set_snapshot_id("s1");
+  request.mutable_snapshots(0)->set_volume_id("v1");
+  auto taken = agent_->client().EnsureSnapshots(context_, request);
+  if (absl::IsUnimplemented(taken.status())) GTEST_SKIP() << taken.status();
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  ASSERT_EQ(taken->snapshots_size(), 1);
+  EXPECT_TRUE(taken->snapshots(0).snapshot());
+  EXPECT_EQ(taken->snapshots(0).source(), "v1");
+  EXPECT_EQ(taken->snapshots(0).size_bytes(), 8 * kMi);
+  EXPECT_TRUE(agent_->client().EnsureSnapshots(context_, request).ok()) << "may be repeated";
+  agent::v1::EnsureVolumeRequest restore = VolumeRequest("r1", 16 * kMi);
+  restore.set_source("s1");
+  ASSERT_TRUE(agent_->client().EnsureVolume(context_, restore).ok());
+  EXPECT_EQ(agent_->client().EnsureVolume(context_, restore)->source(), "s1");
+  restore.set_volume_id("r2");
+  restore.set_source("absent");
+  EXPECT_EQ(agent_->client().EnsureVolume(context_, restore).status().code(),
+            absl::StatusCode::kNotFound);
+  request.mutable_snapshots(0)->set_volume_id("r1");
+  EXPECT_EQ(agent_->client().EnsureSnapshots(context_, request).status().code(),
+            absl::StatusCode::kAlreadyExists);
+  // What has the id is of the other kind, and stays.
+  EXPECT_TRUE(agent_->client().RemoveVolume(context_, "s1").ok());
+  EXPECT_TRUE(agent_->client().RemoveSnapshot(context_, "r1").ok());
+  EXPECT_TRUE(agent_->client().RemoveVolume(context_, "v1").ok()) << "the source goes first";
+  AwaitInventory([](const agent::v1::Inventory& i) { return i.volumes_size() == 2; });
+  EXPECT_TRUE(agent_->client().RemoveSnapshot(context_, "s1").ok());
+  EXPECT_TRUE(agent_->client().RemoveSnapshot(context_, "s1").ok());
+  EXPECT_TRUE(agent_->client().RemoveVolume(context_, "r1").ok());
+  AwaitInventory([](const agent::v1::Inventory& i) { return i.volumes_size() == 0; });
+}
+
 TEST_P(AgentClientContract, APoolWithVolumesStays) {
   MakePool();
   ASSERT_TRUE(agent_->client().EnsureVolume(context_, VolumeRequest("v1", kMi * 8)).ok());

@@ -152,7 +152,8 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   const int64_t bytes = Rounded(request.size_bytes());
   auto it = volumes_.find(request.volume_id());
   if (it != volumes_.end()) {
-    if (it->second.pool() != request.pool() || it->second.size_bytes() != bytes) {
+    if (it->second.snapshot() || it->second.source() != request.source() ||
+        it->second.pool() != request.pool() || it->second.size_bytes() != bytes) {
       return absl::AlreadyExistsError(
           absl::StrCat("volume ", request.volume_id(), " exists with other facts"));
     }
@@ -160,6 +161,13 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   }
   if (pools_.count(request.pool()) == 0) {
     return absl::NotFoundError(absl::StrCat("no pool ", request.pool()));
+  }
+  if (!request.source().empty()) {
+    auto source = volumes_.find(request.source());
+    if (source == volumes_.end())
+      return absl::NotFoundError(absl::StrCat("no volume or snapshot ", request.source()));
+    if (source->second.size_bytes() > bytes || source->second.pool() != request.pool())
+      return absl::InvalidArgumentError("the source is larger or of another pool");
   }
   const int64_t left = StateOf(request.pool()).allocatable_bytes();
   if (left < bytes) {
@@ -171,6 +179,7 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   volume.set_size_bytes(bytes);
   volume.set_mode(request.mode());
   volume.set_fs_type(request.fs_type());
+  volume.set_source(request.source());
   volume.set_device_path(absl::StrCat("/pools/", request.pool(), "/", request.volume_id()));
   volume.set_extents(1);
   volume.set_healthy(true);
@@ -224,16 +233,66 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::ModifyVolume(
 absl::Status FakeAgent::RemoveVolume(const CallContext& context, const std::string& id) {
   MutexLock lock(mu_);
   if (absl::Status status = Enter(context, "RemoveVolume"); !status.ok()) return status;
-  auto it = volumes_.find(id);
-  if (it != volumes_.end()) {
-    if (it->second.staged()) {
-      return absl::FailedPreconditionError(absl::StrCat("volume ", id, " is staged"));
-    }
-    pool_used_[it->second.pool()] -= it->second.size_bytes();
-    volumes_.erase(it);
-    Changed();
-  }
+  if (absl::Status status = RemoveKind(id, false); !status.ok()) return status;
   return Leave("RemoveVolume");
+}
+
+absl::Status FakeAgent::RemoveKind(const std::string& id, bool snapshot) {
+  auto it = volumes_.find(id);
+  if (it == volumes_.end() || it->second.snapshot() != snapshot) return absl::OkStatus();
+  if (it->second.staged()) {
+    return absl::FailedPreconditionError(absl::StrCat("volume ", id, " is staged"));
+  }
+  pool_used_[it->second.pool()] -= it->second.size_bytes();
+  volumes_.erase(it);
+  Changed();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<agent::v1::EnsureSnapshotsResponse> FakeAgent::EnsureSnapshots(
+    const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "EnsureSnapshots"); !status.ok()) return status;
+  if (request.snapshots().empty()) return absl::InvalidArgumentError("snapshots is empty");
+  std::vector<agent::v1::VolumeState> taken;
+  for (const agent::v1::SnapshotToTake& wanted : request.snapshots()) {
+    auto there = volumes_.find(wanted.snapshot_id());
+    if (there != volumes_.end()) {
+      if (!there->second.snapshot() || there->second.source() != wanted.volume_id())
+        return absl::AlreadyExistsError(
+            absl::StrCat(wanted.snapshot_id(), " exists with other facts"));
+      taken.push_back(there->second);
+      continue;
+    }
+    auto source = volumes_.find(wanted.volume_id());
+    if (source == volumes_.end())
+      return absl::NotFoundError(absl::StrCat("no volume ", wanted.volume_id()));
+    agent::v1::VolumeState snapshot = source->second;
+    if (StateOf(snapshot.pool()).allocatable_bytes() < snapshot.size_bytes())
+      return absl::ResourceExhaustedError("no room for a snapshot");
+    snapshot.set_volume_id(wanted.snapshot_id());
+    snapshot.set_snapshot(true);
+    snapshot.set_source(wanted.volume_id());
+    snapshot.set_staged(false);
+    snapshot.set_publications(0);
+    taken.push_back(snapshot);
+  }
+  agent::v1::EnsureSnapshotsResponse response;
+  for (const agent::v1::VolumeState& snapshot : taken) {
+    *response.add_snapshots() = snapshot;
+    if (volumes_.emplace(snapshot.volume_id(), snapshot).second)
+      pool_used_[snapshot.pool()] += snapshot.size_bytes();
+  }
+  Changed();
+  if (absl::Status status = Leave("EnsureSnapshots"); !status.ok()) return status;
+  return response;
+}
+
+absl::Status FakeAgent::RemoveSnapshot(const CallContext& context, const std::string& id) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "RemoveSnapshot"); !status.ok()) return status;
+  if (absl::Status status = RemoveKind(id, true); !status.ok()) return status;
+  return Leave("RemoveSnapshot");
 }
 
 void FakeAgent::FailNext(std::string method, absl::Status status, int count, When when) {

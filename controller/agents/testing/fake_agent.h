@@ -32,6 +32,9 @@ class FakeAgent final : public AgentClient {
   absl::StatusOr<agent::v1::VolumeState> ModifyVolume(
       const CallContext& context, const agent::v1::ModifyVolumeRequest& request) override;
   absl::Status RemoveVolume(const CallContext& context, const std::string& volume) override;
+  absl::StatusOr<agent::v1::EnsureSnapshotsResponse> EnsureSnapshots(
+      const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) override;
+  absl::Status RemoveSnapshot(const CallContext& context, const std::string& snapshot) override;
 
   // For tests.
   enum class When { kBefore, kAfter };  // of its effect
@@ -70,6 +73,7 @@ class FakeAgent final : public AgentClient {
     When when = When::kBefore;
   };
 
+  absl::Status RemoveKind(const std::string& id, bool snapshot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Counts the call, waits while frozen, and answers the failure that is due before its effect.
   absl::Status Enter(const CallContext& context, const std::string& method)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -19,8 +19,8 @@ QEMU = "qemu-system-x86_64"
 
 # With what they depend on. What no scene loads costs a few pages.
 MODULES = """crc32c_generic crc32c-intel xxhash_generic virtio_pci virtio_console virtio_blk sd_mod ahci nvme
-ext4 xfs btrfs erofs loop dm-mod dm-crypt dm-snapshot dm-thin-pool dm-mirror raid0 raid1 nvme-tcp nvmet nvmet-tcp null_blk scsi_debug""".split()
-PROGRAMS = """blockdev nvme mdadm lvm dmsetup sfdisk wipefs mkswap swapon swapoff blkid lsblk losetup mount umount findmnt udevadm
+ext4 xfs btrfs erofs loop dm-mod dm-crypt dm-snapshot dm-thin-pool dm-mirror dm-raid raid0 raid1 nvme-tcp nvmet nvmet-tcp null_blk scsi_debug""".split()
+PROGRAMS = """blockdev nvme mdadm lvm dmsetup pdata_tools sfdisk wipefs mkswap swapon swapoff blkid lsblk losetup mount umount findmnt udevadm
 kmod mkfs.ext4 e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair xfs_info""".split()
 RULES = """50-udev-default 55-dm 56-lvm 60-block 60-persistent-storage 60-persistent-storage-dm 63-md-raid-arrays
 64-md-raid-assembly 95-dm-notify""".split()
@@ -117,6 +117,8 @@ def _pack(source, out):
         root.link("bin/systemd-udevd", "udevadm")
         for name in "modprobe insmod rmmod lsmod".split():
             root.link(f"bin/{name}", "kmod")
+        for name in "thin_check thin_dump thin_repair thin_restore".split():
+            root.link(f"bin/{name}", "pdata_tools")
         for name in "pvcreate vgcreate lvcreate vgchange lvs vgs pvs".split():
             root.link(f"bin/{name}", "lvm")
         for name in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():

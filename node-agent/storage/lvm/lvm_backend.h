@@ -1,0 +1,90 @@
+// LvmBackend: a volume is a logical volume of the pool's group, and its path the kernel's node of
+// it, such as /dev/dm-3.
+//
+//   (nothing) ──lvcreate──► partial ──tag taken off──► volume ──tag put on──► partial ──► (nothing)
+//                              └──────────── crash: removed when the pool is opened ────────┘
+//
+// Full pools: a linear, striped or mirrored volume, zeroed before its birth and again before its
+// extents are given back. Sparse pools: a thin volume; the kernel zeroes a chunk before a volume
+// gets it, and chunks are discarded when they are given back. See LvmMedium for the thin pool.
+//
+// What LVM says is kept until this process changes it or the medium asks anew (Refresh, every few
+// seconds): each command takes some 50 ms. Thread-safe as StorageBackend says.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/mutex.h"
+#include "lib/system/command_runner.h"
+#include "node-agent/storage/lvm/lvm_sizes.h"
+#include "node-agent/storage/lvm/lvm_tool.h"
+#include "node-agent/storage/storage_backend.h"
+#include "node-agent/storage/wipes.h"
+
+namespace ashlar::node_agent {
+
+class LvmBackend final : public StorageBackend {
+ public:
+  LvmBackend(sys::CommandRunner& commands, std::shared_ptr<LvmTool> tool, std::string group,
+             LvmLimits limits)
+      : commands_(commands),
+        lvm_(std::move(tool)),
+        group_(std::move(group)),
+        sparse_(limits.sparse),
+        limits_(limits) {}
+
+  // From now on these limits hold. Stripes, mirrors and sparse do not change.
+  void SetLimits(const LvmLimits& limits);
+  // Looks anew; what LVM says now.
+  absl::StatusOr<VolumeGroup> Refresh();
+  // The next call looks anew.
+  void Forget();
+  // Begins to remove what interrupted calls left. Called once, before all else.
+  absl::Status RemoveLeftovers();
+
+  BackendTraits Traits() const override;
+  absl::StatusOr<PoolUsage> Usage() override;
+  absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
+                                      int64_t size_bytes) override;
+  absl::StatusOr<StoredVolume> Find(const std::string& id) override;
+  absl::StatusOr<std::vector<StoredVolume>> List() override;
+  absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
+                                    int64_t size_bytes) override;
+  absl::StatusOr<StoredVolume> Prepare(const CallContext& context, const std::string& id) override;
+  absl::Status Remove(const CallContext& context, const std::string& id) override;
+
+ private:
+  absl::StatusOr<const VolumeGroup*> Group() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The partial or whole volume of that name.
+  absl::StatusOr<LogicalVolume> Locked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Change(const std::vector<std::string>& argv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::vector<std::string>> Placement(const VolumeFacts& facts, int64_t size_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Extend(const std::string& name, int64_t size_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<LogicalVolume> CreatePartial(const VolumeFacts& facts, int64_t size_bytes);
+  absl::Status Fill(const CallContext& context, const VolumeFacts& facts, const LogicalVolume& lv);
+  // Makes the volume's bytes unreadable for whoever gets its extents.
+  absl::Status Erase(const CallContext& context, const LogicalVolume& lv);
+  absl::Status RemovePartial(const CallContext& context, LogicalVolume lv);
+  absl::StatusOr<StoredVolume> Describe(const LogicalVolume& lv) const;
+  std::string Path(absl::string_view lv) const;
+  Wipes::Work RemovalOf(const LogicalVolume& lv);
+
+  sys::CommandRunner& commands_;
+  const std::shared_ptr<LvmTool> lvm_;
+  const std::string group_;
+  const bool sparse_;
+  // Held over LVM's commands, which wait for one another anyway, so that room is looked for and
+  // taken in one step; never while a volume is zeroed or formatted.
+  Mutex mu_;
+  LvmLimits limits_ ABSL_GUARDED_BY(mu_);
+  std::optional<VolumeGroup> known_ ABSL_GUARDED_BY(mu_);
+  Wipes wipes_;  // by name of the volume; last, for it ends first
+};
+
+}  // namespace ashlar::node_agent

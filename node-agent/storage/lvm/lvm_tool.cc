@@ -1,0 +1,91 @@
+#include "node-agent/storage/lvm/lvm_tool.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "lib/base/status_macros.h"
+#include "lib/system/files.h"
+
+namespace ashlar::node_agent {
+namespace {
+
+constexpr char kPvFields[] =
+    "pv_name,pv_uuid,pv_missing,pv_allocatable,pv_pe_count,pv_pe_alloc_count,vg_name,vg_tags";
+constexpr char kVgFields[] = "vg_name,vg_uuid,vg_extent_size,vg_tags";
+constexpr char kLvFields[] =
+    "lv_name,lv_uuid,lv_size,lv_tags,lv_kernel_minor,lv_permissions,lv_health_status,lv_layout,"
+    "pool_lv,"
+    "data_percent,metadata_percent,lv_metadata_size";
+
+// One setting each: the file of hints and the archive of metadata would be written below /etc and
+// /run; dmeventd and lvmpolld would be daemons of this container that outlive it; the cookies by
+// which LVM waits for udev are semaphores, which udev cannot see from outside the container.
+std::string Settings(const std::string& lock_dir) {
+  return absl::StrCat(
+      "devices { hints=\"none\" use_devicesfile=0 } "
+      "backup { backup=0 archive=0 } "
+      "activation { monitoring=0 udev_sync=0 udev_rules=0 thin_pool_autoextend_threshold=100 "
+      "raid_fault_policy=\"warn\" } "
+      "global { notify_dbus=0 use_lvmpolld=0 event_activation=0 locking_dir=\"",
+      lock_dir, "\" }");
+}
+
+}  // namespace
+
+void LvmTool::SetDevices(std::vector<std::string> devices) {
+  MutexLock lock(mu_);
+  devices_ = std::move(devices);
+}
+
+std::vector<std::string> LvmTool::Devices() {
+  MutexLock lock(mu_);
+  return devices_;
+}
+
+absl::StatusOr<std::string> LvmTool::Output(const std::vector<std::string>& argv,
+                                            const std::vector<std::string>& devices) {
+  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(lock_dir_, 0700));
+  std::vector<std::string> all = {
+      "lvm", argv[0], "--config", Settings(lock_dir_), "--devices", absl::StrJoin(devices, ",")};
+  all.insert(all.end(), argv.begin() + 1, argv.end());
+  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, commands_.Run({}, all));
+  // The settings say nothing to who reads the error.
+  std::vector<std::string> shown = argv;
+  shown.insert(shown.begin(), "lvm");
+  ASHLAR_RETURN_IF_ERROR(sys::ExpectSuccess(shown, result));
+  return result.out;
+}
+
+absl::Status LvmTool::Run(const std::vector<std::string>& argv) {
+  return Output(argv, Devices()).status();
+}
+
+absl::StatusOr<VolumeGroup> LvmTool::Report(const std::string& group) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string text, Output({"fullreport",  "--reportformat",
+                                                          "json",        "--units",
+                                                          "b",           "--nosuffix",
+                                                          "--all",       "--configreport",
+                                                          "vg",          "-o",
+                                                          kVgFields,     "--configreport",
+                                                          "pv",          "-o",
+                                                          kPvFields,     "--configreport",
+                                                          "lv",          "-o",
+                                                          kLvFields,     "--configreport",
+                                                          "seg",         "-o",
+                                                          "lv_name",     "--configreport",
+                                                          "pvseg",       "-o",
+                                                          "pvseg_start", group},
+                                                         Devices()));
+  return ParseGroup(text);
+}
+
+absl::StatusOr<std::vector<PhysicalVolume>> LvmTool::Identify(
+    const std::vector<std::string>& devices) {
+  if (devices.empty()) return std::vector<PhysicalVolume>{};
+  ASHLAR_ASSIGN_OR_RETURN(
+      const std::string text,
+      Output({"pvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", kPvFields},
+             devices));
+  return ParsePhysicalVolumes(text);
+}
+
+}  // namespace ashlar::node_agent
