@@ -53,6 +53,7 @@ Volume WantedVolume(const CreateVolumePlan& plan, const Placement& nodes) {
   Apply(plan.attributes, spec);
   // Where there is no choice the controller need not write one down.
   if (nodes.allowed.size() == 1) spec.set_node_name(nodes.allowed.front());
+  if (!plan.source.name().empty()) *spec.mutable_source() = plan.source;
   if (!plan.parameters.claim_name.empty() && !plan.parameters.claim_namespace.empty()) {
     spec.mutable_claim_ref()->set_namespace_(plan.parameters.claim_namespace);
     spec.mutable_claim_ref()->set_name(plan.parameters.claim_name);
@@ -78,6 +79,10 @@ absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan,
   }
   const std::string fs_type = spec.fs_type().empty() && !block ? "ext4" : spec.fs_type();
   if (fs_type != plan.fs_type) return differs("filesystem", fs_type, plan.fs_type);
+  if (spec.source().kind() != plan.source.kind() || spec.source().name() != plan.source.name()) {
+    return differs("source", absl::StrCat(spec.source().kind(), " ", spec.source().name()),
+                   absl::StrCat(plan.source.kind(), " ", plan.source.name()));
+  }
   if (!plan.size.Holds(spec.size())) {
     return differs("size", absl::StrCat(spec.size()),
                    absl::StrCat(plan.size.required_bytes, " to ", plan.size.limit_bytes));
@@ -114,6 +119,12 @@ void Fill(const Volume& volume, csi::v1::Volume& out) {
   out.set_volume_id(volume.metadata().name());
   out.set_capacity_bytes(CarvedBytes(volume));
   (*out.mutable_volume_context())["pool"] = volume.spec().pool();
+  if (volume.spec().source().kind() == "Snapshot") {
+    out.mutable_content_source()->mutable_snapshot()->set_snapshot_id(
+        volume.spec().source().name());
+  } else if (volume.spec().has_source()) {
+    out.mutable_content_source()->mutable_volume()->set_volume_id(volume.spec().source().name());
+  }
   (*out.add_accessible_topology()->mutable_segments())[kTopologyKey] = volume.spec().node_name();
 }
 
@@ -152,9 +163,18 @@ absl::Status Controller::CheckPoolExists(const CallContext& context, const std::
 absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
     const CallContext& context, const csi::v1::CreateVolumeRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
-  ASHLAR_ASSIGN_OR_RETURN(const CreateVolumePlan plan, ReadCreateVolume(request));
+  ASHLAR_ASSIGN_OR_RETURN(CreateVolumePlan plan, ReadCreateVolume(request));
   ASHLAR_RETURN_IF_ERROR(CheckPoolExists(context, plan.parameters.pool));
-  ASHLAR_ASSIGN_OR_RETURN(const Placement nodes, Place(context, client_, plan));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string source_node, FitSource(context, plan));
+  ASHLAR_ASSIGN_OR_RETURN(Placement nodes, Place(context, client_, plan));
+  if (!source_node.empty()) {
+    if (!nodes.allowed.empty() && !absl::c_linear_search(nodes.allowed, source_node)) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "a copy lies on the node of its source: ", plan.source.kind(), " ", plan.source.name(),
+          " lies on node ", source_node, ", allowed are ", absl::StrJoin(nodes.allowed, ", ")));
+    }
+    nodes.allowed = {source_node};
+  }
   ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.FindOrCreate(context, WantedVolume(plan, nodes)));
   ASHLAR_RETURN_IF_ERROR(CheckSame(volume, plan, nodes));
   // A repeat may bring the attributes of another class.
@@ -174,6 +194,53 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
   csi::v1::CreateVolumeResponse response;
   Fill(*carved, *response.mutable_volume());
   return response;
+}
+
+absl::StatusOr<std::string> Controller::FitSource(const CallContext& context,
+                                                  CreateVolumePlan& plan) {
+  if (plan.source.name().empty()) return std::string();
+  struct {
+    std::string pool, mode, fs_type, node;
+    int64_t bytes = 0;
+  } source;
+  absl::Status found;
+  if (plan.source.kind() == "Snapshot") {
+    const absl::StatusOr<v1alpha1::Snapshot> snapshot =
+        snapshots_.Find(context, plan.source.name());
+    found = snapshot.status();
+    if (found.ok())
+      source = {snapshot->status().pool(), snapshot->status().mode(), snapshot->status().fs_type(),
+                snapshot->spec().node_name(), snapshot->status().size()};
+  } else {
+    const absl::StatusOr<Volume> volume = volumes_.Find(context, plan.source.name());
+    found = volume.status();
+    if (found.ok())
+      source = {volume->spec().pool(), volume->spec().mode(), volume->spec().fs_type(),
+                volume->spec().node_name(), CarvedBytes(*volume)};
+  }
+  if (absl::IsNotFound(found)) {
+    const absl::StatusOr<Volume> made = volumes_.Find(context, plan.volume_id);
+    if (made.ok() && made->spec().source().name() == plan.source.name()) return std::string();
+  }
+  ASHLAR_RETURN_IF_ERROR(found);
+  const std::string name = absl::StrCat(plan.source.kind(), " ", plan.source.name());
+  if (source.bytes == 0 || source.node.empty())
+    return absl::UnavailableError(absl::StrCat(name, " is not ready to be copied; repeat"));
+  const auto refuse = [&](absl::string_view what, absl::string_view has, absl::string_view wants) {
+    return absl::InvalidArgumentError(absl::StrCat("volume_content_source: ", name, " has ", what,
+                                                   " ", has, ", asked for is ", wants));
+  };
+  if (source.pool != plan.parameters.pool) return refuse("pool", source.pool, plan.parameters.pool);
+  const std::string mode = plan.access.block ? "Block" : "Filesystem";
+  if (source.mode != mode) return refuse("mode", source.mode, mode);
+  if (!plan.fs_type_given) plan.fs_type = source.fs_type;
+  if (source.fs_type != plan.fs_type) return refuse("filesystem", source.fs_type, plan.fs_type);
+  const bool too_small = plan.size_given && plan.size.bytes < source.bytes;
+  if (too_small || (plan.size.limit_bytes > 0 && plan.size.limit_bytes < source.bytes))
+    return absl::OutOfRangeError(
+        absl::StrCat("capacity_range: ", name, " has ", source.bytes, " bytes"));
+  plan.size.bytes = std::max(plan.size.bytes, source.bytes);
+  return source.node;
 }
 
 absl::StatusOr<csi::v1::DeleteVolumeResponse> Controller::DeleteVolume(
@@ -412,7 +479,9 @@ absl::StatusOr<csi::v1::ControllerGetCapabilitiesResponse> Controller::GetCapabi
         Capability::LIST_VOLUMES_PUBLISHED_NODES, Capability::GET_CAPACITY,
         Capability::EXPAND_VOLUME, Capability::GET_VOLUME, kControllerVolumeCondition,
         Capability::GET_VOLUME_HEALTH, Capability::LIST_VOLUME_HEALTH,
-        Capability::SINGLE_NODE_MULTI_WRITER, Capability::MODIFY_VOLUME}) {
+        Capability::SINGLE_NODE_MULTI_WRITER, Capability::MODIFY_VOLUME,
+        Capability::CREATE_DELETE_SNAPSHOT, Capability::LIST_SNAPSHOTS, Capability::GET_SNAPSHOT,
+        Capability::CLONE_VOLUME}) {
     response.add_capabilities()->mutable_rpc()->set_type(type);
   }
   return response;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "csi.pb.h"
 #include "csi/request_validation.h"
+#include "csi/snapshots.h"
 #include "csi/volume_objects.h"
 #include "lib/runtime/cache.h"
 
@@ -18,8 +19,9 @@ namespace ashlar::csi_driver {
 class Controller {
  public:
   // All must outlive this object. `pools` is a cache of the kind Pool.
-  Controller(kube::Client& client, VolumeObjects& volumes, const runtime::Cache& pools)
-      : client_(client), volumes_(volumes), pools_(pools) {}
+  Controller(kube::Client& client, VolumeObjects& volumes, Snapshots& snapshots,
+             const runtime::Cache& pools)
+      : client_(client), volumes_(volumes), snapshots_(snapshots), pools_(pools) {}
 
   // InvalidArgument: the request, or a pool that does not exist. AlreadyExists: a volume of the
   // name differs. OutOfRange: the size. ResourceExhausted: no node has room; nothing is left
@@ -67,10 +69,15 @@ class Controller {
       int32_t max_entries, const std::string& starting_token,
       absl::FunctionRef<bool(const v1alpha1::Volume&)> wanted, std::string& next_token) const;
   absl::Status CheckPoolExists(const CallContext& context, const std::string& name);
+  // Makes the plan fit what it is to be a copy of, and answers the node where that lies; "" if the
+  // volume was made of it and the source is gone since. NotFound: no such source. OutOfRange: it is
+  // larger. InvalidArgument: it is of another pool, mode or filesystem.
+  absl::StatusOr<std::string> FitSource(const CallContext& context, CreateVolumePlan& plan);
   absl::Status CheckRoomToGrow(const v1alpha1::Volume& volume, int64_t bytes) const;
 
   kube::Client& client_;
   VolumeObjects& volumes_;
+  Snapshots& snapshots_;
   const runtime::Cache& pools_;
 };
 

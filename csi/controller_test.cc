@@ -81,7 +81,10 @@ class ControllerTest : public testing::Test {
   runtime::Informer volume_informer_{kube_, api::Kind<Volume>(), clock_};
   runtime::Informer pool_informer_{kube_, api::Kind<v1alpha1::Pool>(), clock_};
   VolumeObjects volumes_{kube_, volume_informer_, clock_};
-  Controller controller_{kube_, volumes_, pool_informer_};
+  runtime::Informer snapshot_informer_{kube_, api::Kind<v1alpha1::Snapshot>(), clock_};
+  runtime::Informer group_informer_{kube_, api::Kind<v1alpha1::SnapshotGroup>(), clock_};
+  Snapshots snapshots_{kube_, volumes_, snapshot_informer_, group_informer_, clock_};
+  Controller controller_{kube_, volumes_, snapshots_, pool_informer_};
   std::jthread volume_thread_{[this](std::stop_token stop) { volume_informer_.Run(stop); }};
   std::jthread pool_thread_{[this](std::stop_token stop) { pool_informer_.Run(stop); }};
   CarvingController carver_{kube_};

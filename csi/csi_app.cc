@@ -37,24 +37,39 @@ struct CsiApp::ControllerHalf {
   ControllerHalf(kube::Client& kube, Clock& clock, rpc::CallRunner& runner)
       : volume_informer(kube, api::Kind<v1alpha1::Volume>(), clock),
         pool_informer(kube, api::Kind<v1alpha1::Pool>(), clock),
+        snapshot_informer(kube, api::Kind<v1alpha1::Snapshot>(), clock),
+        group_informer(kube, api::Kind<v1alpha1::SnapshotGroup>(), clock),
         volumes(kube, volume_informer, clock),
-        controller(kube, volumes, pool_informer),
+        snapshots(kube, volumes, snapshot_informer, group_informer, clock),
+        controller(kube, volumes, snapshots, pool_informer),
         publications(volumes, pool_informer),
-        service(controller, publications, runner),
+        service(controller, publications, snapshots, runner),
+        group_service(snapshots, runner),
+        snapshot_thread([this](std::stop_token stop) { snapshot_informer.Run(stop); }),
+        group_thread([this](std::stop_token stop) { group_informer.Run(stop); }),
         volume_thread([this](std::stop_token stop) { volume_informer.Run(stop); }),
         pool_thread([this](std::stop_token stop) { pool_informer.Run(stop); }) {}
 
   absl::Status Ready() const {
-    if (volume_informer.Synced() && pool_informer.Synced()) return absl::OkStatus();
-    return absl::UnavailableError("Volumes and Pools have not been read from Kubernetes yet");
+    if (volume_informer.Synced() && pool_informer.Synced() && snapshots.Synced()) {
+      return absl::OkStatus();
+    }
+    return absl::UnavailableError(
+        "Volumes, Snapshots and Pools have not been read from Kubernetes yet");
   }
 
   runtime::Informer volume_informer;
   runtime::Informer pool_informer;
+  runtime::Informer snapshot_informer;
+  runtime::Informer group_informer;
   VolumeObjects volumes;
+  Snapshots snapshots;
   Controller controller;
   Publications publications;
   ControllerService service;
+  GroupControllerService group_service;
+  std::jthread snapshot_thread;
+  std::jthread group_thread;
   std::jthread volume_thread;
   std::jthread pool_thread;
 };
@@ -116,7 +131,10 @@ absl::StatusOr<std::unique_ptr<CsiApp>> CsiApp::Start(CsiOptions options, Clock&
 CsiApp::CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube)
     : options_(std::move(options)), clock_(clock) {
   std::vector<std::string> services = {csi::v1::Identity::service_full_name()};
-  if (options_.mode != Mode::kNode) services.push_back(csi::v1::Controller::service_full_name());
+  if (options_.mode != Mode::kNode) {
+    services.push_back(csi::v1::Controller::service_full_name());
+    services.push_back(csi::v1::GroupController::service_full_name());
+  }
   if (options_.mode != Mode::kController) services.push_back(csi::v1::Node::service_full_name());
   runner_ = std::make_unique<rpc::CallRunner>(
       rpc::CallRunner::Options{.max_calls = kMaxCalls, .services = services}, clock, registry);
@@ -145,7 +163,10 @@ CsiApp::~CsiApp() {
 
 absl::Status CsiApp::Serve() {
   std::vector<grpc::Service*> services = {identity_.get()};
-  if (controller_ != nullptr) services.push_back(&controller_->service);
+  if (controller_ != nullptr) {
+    services.push_back(&controller_->service);
+    services.push_back(&controller_->group_service);
+  }
   if (node_ != nullptr) services.push_back(&node_->service);
   ASHLAR_ASSIGN_OR_RETURN(server_, rpc::Server::Start({.address = options_.endpoint}, services));
   LogInfo("CSI driver serves", {{"endpoint", options_.endpoint}});

@@ -248,6 +248,31 @@ absl::StatusOr<SizeRange> ReadSize(const CapacityRange& range, const std::string
   return size;
 }
 
+namespace {
+
+absl::StatusOr<v1alpha1::VolumeSource> ReadSource(const csi::v1::CreateVolumeRequest& request) {
+  v1alpha1::VolumeSource source;
+  if (!request.has_volume_content_source()) return source;
+  const csi::v1::VolumeContentSource& content = request.volume_content_source();
+  if (content.has_snapshot()) {
+    source.set_kind("Snapshot");
+    source.set_name(content.snapshot().snapshot_id());
+    if (source.name().empty())
+      return Invalid("volume_content_source.snapshot.snapshot_id is required");
+  } else if (content.has_volume()) {
+    source.set_kind("Volume");
+    source.set_name(content.volume().volume_id());
+    if (source.name().empty()) return Invalid("volume_content_source.volume.volume_id is required");
+  } else {
+    return Invalid("volume_content_source has no type: a snapshot or a volume is accepted");
+  }
+  if (VolumeIdFor(source.name()) != source.name())
+    return absl::NotFoundError("volume_content_source: there is none of that name");
+  return source;
+}
+
+}  // namespace
+
 absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeRequest& request) {
   if (request.name().empty()) return Invalid("name is required");
   CreateVolumePlan plan{.volume_id = VolumeIdFor(request.name()), .name = request.name()};
@@ -255,9 +280,9 @@ absl::StatusOr<CreateVolumePlan> ReadCreateVolume(const csi::v1::CreateVolumeReq
   ASHLAR_ASSIGN_OR_RETURN(plan.parameters,
                           ReadParameters(ParameterPlace::kStorageClass, request.parameters()));
   ASHLAR_RETURN_IF_ERROR(CheckRequired(ParameterPlace::kStorageClass, request.parameters()));
-  if (request.has_volume_content_source()) {
-    return Invalid("volume_content_source is not supported: volumes are made empty");
-  }
+  ASHLAR_ASSIGN_OR_RETURN(plan.source, ReadSource(request));
+  plan.size_given = request.capacity_range().required_bytes() > 0;
+  plan.fs_type_given = !plan.access.fs_type.empty() || !plan.parameters.fs_type.empty();
   ASHLAR_ASSIGN_OR_RETURN(plan.attributes, ReadMutableParameters(request.mutable_parameters()));
   ASHLAR_ASSIGN_OR_RETURN(plan.fs_type, AgreedFsType(plan.access, plan.parameters));
   ASHLAR_ASSIGN_OR_RETURN(plan.size, ReadSize(request.capacity_range(), plan.fs_type));

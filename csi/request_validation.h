@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "ashlar/v1alpha1/volume.pb.h"
 #include "csi.pb.h"
 #include "csi/mutable_parameters.h"
 #include "csi/parameters.h"
@@ -75,6 +76,9 @@ struct CreateVolumePlan {
   std::string fs_type;  // ext4 or xfs; empty for block
   SizeRange size;
   MutableParameters attributes;
+  v1alpha1::VolumeSource source;  // kind and name; empty: none
+  bool size_given = false;        // required_bytes or limit_bytes
+  bool fs_type_given = false;
   std::vector<TopologyTerm> requisite;  // empty: any node
   std::vector<TopologyTerm> preferred;  // best first
 };

@@ -29,6 +29,7 @@ csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode) {
   csi::v1::GetPluginCapabilitiesResponse response;
   if (mode != Mode::kNode) {
     response.add_capabilities()->mutable_service()->set_type(Service::CONTROLLER_SERVICE);
+    response.add_capabilities()->mutable_service()->set_type(Service::GROUP_CONTROLLER_SERVICE);
   }
   response.add_capabilities()->mutable_service()->set_type(
       Service::VOLUME_ACCESSIBILITY_CONSTRAINTS);
@@ -152,6 +153,54 @@ Reactor* ControllerService::ControllerUnpublishVolume(
     Context* context, const csi::v1::ControllerUnpublishVolumeRequest* request,
     csi::v1::ControllerUnpublishVolumeResponse* response) {
   return Run(runner_, context, request, response, publications_, &Publications::Unpublish);
+}
+
+Reactor* ControllerService::CreateSnapshot(Context* context,
+                                           const csi::v1::CreateSnapshotRequest* request,
+                                           csi::v1::CreateSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::CreateSnapshot);
+}
+
+Reactor* ControllerService::DeleteSnapshot(Context* context,
+                                           const csi::v1::DeleteSnapshotRequest* request,
+                                           csi::v1::DeleteSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::DeleteSnapshot);
+}
+
+Reactor* ControllerService::ListSnapshots(Context* context,
+                                          const csi::v1::ListSnapshotsRequest* request,
+                                          csi::v1::ListSnapshotsResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::ListSnapshots);
+}
+
+Reactor* ControllerService::GetSnapshot(Context* context,
+                                        const csi::v1::GetSnapshotRequest* request,
+                                        csi::v1::GetSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::GetSnapshot);
+}
+
+Reactor* GroupControllerService::GroupControllerGetCapabilities(
+    Context* context, const csi::v1::GroupControllerGetCapabilitiesRequest* request,
+    csi::v1::GroupControllerGetCapabilitiesResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::GroupCapabilities);
+}
+
+Reactor* GroupControllerService::CreateVolumeGroupSnapshot(
+    Context* context, const csi::v1::CreateVolumeGroupSnapshotRequest* request,
+    csi::v1::CreateVolumeGroupSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::CreateGroup);
+}
+
+Reactor* GroupControllerService::DeleteVolumeGroupSnapshot(
+    Context* context, const csi::v1::DeleteVolumeGroupSnapshotRequest* request,
+    csi::v1::DeleteVolumeGroupSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::DeleteGroup);
+}
+
+Reactor* GroupControllerService::GetVolumeGroupSnapshot(
+    Context* context, const csi::v1::GetVolumeGroupSnapshotRequest* request,
+    csi::v1::GetVolumeGroupSnapshotResponse* response) {
+  return Run(runner_, context, request, response, snapshots_, &Snapshots::GetGroup);
 }
 
 Reactor* NodeService::NodeStageVolume(Context* context,

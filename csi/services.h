@@ -9,6 +9,7 @@
 #include "csi/controller.h"
 #include "csi/node.h"
 #include "csi/publications.h"
+#include "csi/snapshots.h"
 #include "lib/rpc/call_runner.h"
 
 namespace ashlar::csi_driver {
@@ -43,8 +44,12 @@ class IdentityService final : public csi::v1::Identity::CallbackService {
 
 class ControllerService final : public csi::v1::Controller::CallbackService {
  public:
-  ControllerService(Controller& controller, Publications& publications, rpc::CallRunner& runner)
-      : controller_(controller), publications_(publications), runner_(runner) {}
+  ControllerService(Controller& controller, Publications& publications, Snapshots& snapshots,
+                    rpc::CallRunner& runner)
+      : controller_(controller),
+        publications_(publications),
+        snapshots_(snapshots),
+        runner_(runner) {}
 
   grpc::ServerUnaryReactor* CreateVolume(grpc::CallbackServerContext* context,
                                          const csi::v1::CreateVolumeRequest* request,
@@ -62,6 +67,18 @@ class ControllerService final : public csi::v1::Controller::CallbackService {
   grpc::ServerUnaryReactor* ControllerGetVolume(
       grpc::CallbackServerContext* context, const csi::v1::ControllerGetVolumeRequest* request,
       csi::v1::ControllerGetVolumeResponse* response) override;
+  grpc::ServerUnaryReactor* CreateSnapshot(grpc::CallbackServerContext* context,
+                                           const csi::v1::CreateSnapshotRequest* request,
+                                           csi::v1::CreateSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteSnapshot(grpc::CallbackServerContext* context,
+                                           const csi::v1::DeleteSnapshotRequest* request,
+                                           csi::v1::DeleteSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* ListSnapshots(grpc::CallbackServerContext* context,
+                                          const csi::v1::ListSnapshotsRequest* request,
+                                          csi::v1::ListSnapshotsResponse* response) override;
+  grpc::ServerUnaryReactor* GetSnapshot(grpc::CallbackServerContext* context,
+                                        const csi::v1::GetSnapshotRequest* request,
+                                        csi::v1::GetSnapshotResponse* response) override;
   grpc::ServerUnaryReactor* GetCapacity(grpc::CallbackServerContext* context,
                                         const csi::v1::GetCapacityRequest* request,
                                         csi::v1::GetCapacityResponse* response) override;
@@ -94,6 +111,33 @@ class ControllerService final : public csi::v1::Controller::CallbackService {
  private:
   Controller& controller_;
   Publications& publications_;
+  Snapshots& snapshots_;
+  rpc::CallRunner& runner_;
+};
+
+class GroupControllerService final : public csi::v1::GroupController::CallbackService {
+ public:
+  GroupControllerService(Snapshots& snapshots, rpc::CallRunner& runner)
+      : snapshots_(snapshots), runner_(runner) {}
+
+  grpc::ServerUnaryReactor* GroupControllerGetCapabilities(
+      grpc::CallbackServerContext* context,
+      const csi::v1::GroupControllerGetCapabilitiesRequest* request,
+      csi::v1::GroupControllerGetCapabilitiesResponse* response) override;
+  grpc::ServerUnaryReactor* CreateVolumeGroupSnapshot(
+      grpc::CallbackServerContext* context,
+      const csi::v1::CreateVolumeGroupSnapshotRequest* request,
+      csi::v1::CreateVolumeGroupSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteVolumeGroupSnapshot(
+      grpc::CallbackServerContext* context,
+      const csi::v1::DeleteVolumeGroupSnapshotRequest* request,
+      csi::v1::DeleteVolumeGroupSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* GetVolumeGroupSnapshot(
+      grpc::CallbackServerContext* context, const csi::v1::GetVolumeGroupSnapshotRequest* request,
+      csi::v1::GetVolumeGroupSnapshotResponse* response) override;
+
+ private:
+  Snapshots& snapshots_;
   rpc::CallRunner& runner_;
 };
 

@@ -101,8 +101,12 @@ P
 # After the tests everything that they made must be gone.
 check_left() {
   local left
-  left=$(kubectl get volumes.ashlar.dev --no-headers 2>/dev/null)
-  [ -z "$left" ] || { echo "volumes left behind:"; echo "$left"; return 1; }
+  for kind in volumes snapshots snapshotgroups; do
+    left=$(kubectl get "$kind.ashlar.dev" --no-headers 2>/dev/null)
+    [ -z "$left" ] || { echo "$kind left behind:"; echo "$left"; return 1; }
+  done
+  left=$(find "$work/pool/volumes" -name '*.img*')
+  [ -z "$left" ] || { echo "images left behind: $left"; return 1; }
   left=$(losetup --noheadings --list --output NAME,BACK-FILE | awk -v dir="$work/pool/" 'index($2, dir) == 1')
   [ -z "$left" ] || { echo "loop devices left behind: $left"; return 1; }
 }
