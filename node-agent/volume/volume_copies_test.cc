@@ -25,7 +25,8 @@ class CopiesInMemory : public testing::Test {
   }
   void Restart() {
     volumes_ = std::make_unique<VolumeManager>(
-        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops(), clock_},
+        VolumeEnvironment{pools_, journal_, commands_, kernel_.mounts(), kernel_.loops(), clock_,
+                          attributes_},
         PathPolicy({"/kubelet"}), "boot-1");
     ASSERT_EQ(volumes_->Recover({}), absl::OkStatus());
   }
@@ -41,6 +42,7 @@ class CopiesInMemory : public testing::Test {
       std::make_shared<FakeBackend>(temporary_.path(), 500 * kMiB);
   FakePools pools_{backend_};
   FileJournal journal_{temporary_.path() + "/journal"};
+  AttributeTable attributes_{temporary_.path() + "/journal"};
   sys::PosixCommandRunner commands_;
   std::unique_ptr<VolumeManager> volumes_;
 };
