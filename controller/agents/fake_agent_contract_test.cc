@@ -12,6 +12,7 @@ class FakeAgentUnderTest final : public AgentUnderTest {
     request.set_name(name);
     request.set_uid("uid-of-" + name);
     request.mutable_directory()->set_path("/var/lib/" + name);
+    request.set_backend("File");
     request.set_provisioning(agent::v1::PROVISIONING_FULL);
     request.set_overprovision_percent(100);
     return request;

@@ -20,8 +20,8 @@ metrics::Labels LabelsOf(absl::string_view kind) {
 OperationMetrics::OperationMetrics(metrics::Registry& registry, Clock& clock)
     : registry_(registry), clock_(clock) {
   for (const char* kind :
-       {"ensure_pool", "remove_pool", "carve", "resize", "modify", "remove", "stage", "unstage", "publish",
-        "unpublish", "expand", "snapshot", "remove_snapshot"}) {
+       {"ensure_pool", "remove_pool", "carve", "resize", "modify", "remove", "stage", "unstage",
+        "publish", "unpublish", "expand", "snapshot", "remove_snapshot"}) {
     registry_.GetHistogram(kSeconds, kSecondsHelp, LabelsOf(kind));
     registry_.GetCounter(kErrors, kErrorsHelp, LabelsOf(kind));
   }

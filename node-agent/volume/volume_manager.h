@@ -60,7 +60,7 @@ struct EnsureVolumeArgs {
   int64_t size_bytes = 0;
   VolumeMode mode = VolumeMode::kFilesystem;
   std::string fs_type;  // empty for a filesystem: the first that the pool's backend makes
-  std::string source;  // volume or snapshot that it begins as a copy of; empty: none
+  std::string source;   // volume or snapshot that it begins as a copy of; empty: none
 };
 struct SnapshotArgs {
   std::string id, source;

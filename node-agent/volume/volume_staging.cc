@@ -132,8 +132,8 @@ absl::Status VolumeManager::MountFilesystem(const CallContext& context, VolumeEn
   ASHLAR_RETURN_IF_ERROR(CheckFilesystem(context, entry, must_grow));
   if (!entry.record.facts.source.empty())
     ASHLAR_RETURN_IF_ERROR(RenewFilesystemUuid(context, entry));
-  const absl::Status mounted = env_.mounts.MountDevice(
-      context, entry.record.device, entry.record.staging_path, fs_type, options);
+  const absl::Status mounted = env_.mounts.MountDevice(context, entry.record.device,
+                                                       entry.record.staging_path, fs_type, options);
   if (!mounted.ok() && fs_type == "xfs")
     return FilesystemCheck(env_.commands, entry.stored->path, entry.record.device)
         .ExplainXfs(context, mounted);

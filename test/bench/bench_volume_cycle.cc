@@ -262,6 +262,7 @@ int Main(int argc, char** argv) {
   Client client{pb::NodeAgent::NewStub(rpc::MakeUnixChannel(options.listen)),
                 pb::NodeMount::NewStub(rpc::MakeUnixChannel("unix://" + options.mount_socket))};
   pb::EnsurePoolRequest ensure;
+  ensure.set_backend("File");
   ensure.set_name("bench");
   ensure.set_uid("bench");
   ensure.mutable_directory()->set_path(pool);

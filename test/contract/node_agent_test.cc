@@ -45,6 +45,7 @@ class RealAgent final : public AgentUnderTest {
     request.set_name(name);
     request.set_uid("uid-of-" + name);
     request.mutable_directory()->set_path(filesystem_ + "/" + name);
+    request.set_backend("File");
     request.set_provisioning(agent::v1::PROVISIONING_FULL);
     request.set_overprovision_percent(100);
     return request;
