@@ -426,9 +426,9 @@ TEST_F(BulkTest, RepeatsThatAskForSomethingElse) {
        }},
   };
   for (const auto& [what, change] : changes) {
-    Case<Create>("CreateVolume", StatusCode::ALREADY_EXISTS, what, [&](Create& r) {
+    Case<Create>("CreateVolume", StatusCode::ALREADY_EXISTS, what, [apply = change](Create& r) {
       r.set_name("here");
-      change(r);
+      apply(r);
     });
   }
   csi::v1::ControllerPublishVolumeRequest publish;
@@ -461,7 +461,7 @@ TEST_F(BulkTest, ParametersPlacesAndTypesThatDoNotFit) {
                                                         {"csi.storage.k8s.io/fstypo", "xfs"},
                                                         {"size", "1Gi"}}) {
     create("parameter " + name, invalid,
-           [&](Create& r) { (*r.mutable_parameters())[name] = value; });
+           [key = name, text = value](Create& r) { (*r.mutable_parameters())[key] = text; });
   }
   create("both types", invalid, [](Create& r) {
     r.add_volume_capabilities()->mutable_block();

@@ -59,8 +59,9 @@ absl::StatusOr<MutableParameters> ReadMutableParameters(
   MutableParameters read;
   std::vector<std::string> unknown;
   for (const auto& [name, value] : parameters) {
-    const auto* key = std::find_if(std::begin(kLimitKeys), std::end(kLimitKeys),
-                                   [&](const LimitKey& one) { return name == one.name; });
+    const auto* key =
+        std::find_if(std::begin(kLimitKeys), std::end(kLimitKeys),
+                     [&given = name](const LimitKey& one) { return given == one.name; });
     if (key != std::end(kLimitKeys)) {
       ASHLAR_RETURN_IF_ERROR(ReadLimit(*key, value, read.limits));
     } else if (name != kTrim) {

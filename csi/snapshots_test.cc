@@ -15,7 +15,6 @@ namespace ashlar::csi_driver {
 namespace {
 
 using absl::StatusCode;
-using testing::HasSubstr;
 
 constexpr int64_t kMiB = int64_t{1} << 20;
 

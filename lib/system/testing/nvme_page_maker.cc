@@ -80,7 +80,7 @@ std::string MakeNvmePage(const NvmeNamespaceIds& ids) {
 std::string MakeNvmePage(const NvmeHealth& health) {
   std::string page(kNvmeHealthBytes, '\0');
   Put(page, 0, health.critical_warnings, 1);
-  Put(page, 1, static_cast<uint64_t>(health.temperature_celsius + 273), 2);
+  Put(page, 1, static_cast<uint64_t>(health.temperature_celsius) + 273, 2);
   Put(page, 3, static_cast<uint64_t>(health.available_spare_percent), 1);
   Put(page, 4, static_cast<uint64_t>(health.spare_threshold_percent), 1);
   Put(page, 5, static_cast<uint64_t>(health.used_percent), 1);
