@@ -104,6 +104,17 @@ class Case(unittest.TestCase):
             self.assertEqual((path["iommuGroup"], path["iommuTranslates"]), ("", False))
             self.assertEqual(path["pcieRoot"], "pci0000:40" if path["numaNode"] == 0 else "pci0000:80")
 
+    def ensure_pool(self, **request):
+        """EnsurePool, repeated while the agent looks at its pools itself (Aborted)."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return self.call("EnsurePool", **request)
+            except AssertionError as refused:
+                if "ABORTED" not in str(refused) or time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
     def pool(self, name, backend="File", wipe=(), **devices):
         pool = lambda: self.call("EnsurePool", name=name, uid=UID[:-1] + str(len(name)), backend=backend, devices=devices,
                                  wipe=list(wipe))
@@ -510,20 +521,6 @@ class LvmPool(Case):
         self.guest.until("the volume is healthy again", lambda: healthy() == [True], 60)
         self.call("EnsureVolume", volumeId="w", pool="l", mode="VOLUME_MODE_BLOCK", sizeBytes=24 * MI)
 
-    def test_a_thin_pool_that_fills_up_takes_no_more_volumes_and_says_so(self):
-        thin = {"backend": "LVM", "provisioning": "PROVISIONING_SPARSE", "overprovisionPercent": 300, "reserveBytes": 16 * MI}
-        pool = self.call("EnsurePool", name="t", uid=UID[:-1] + "2", devices={"serials": ["LVM2"]}, **thin)
-        self.assertTrue(pool["ready"], pool)
-        data = int(pool["capacityBytes"]) // 3
-        made = self.call("EnsureVolume", volumeId="full", pool="t", mode="VOLUME_MODE_BLOCK", sizeBytes=2 * data // MI * MI)
-        self.guest.run(f"dd if=/dev/urandom of={made['devicePath']} bs=1M count={data * 95 // 100 // MI} conv=fsync", 120)
-        state = lambda: next(pool for pool in self.call("WatchInventory")["pools"] if pool["name"] == "t")
-        self.guest.until("the pool says that it fills up", lambda: state()["reason"] == "ThinPoolNearlyFull", 60)
-        self.assertEqual((state()["ready"], state()["allocatableBytes"]), (True, "0"))
-        with self.assertRaisesRegex(AssertionError, "RESOURCE_EXHAUSTED"):
-            self.call("EnsureVolume", volumeId="more", pool="t", mode="VOLUME_MODE_BLOCK", sizeBytes=MI)
-        # The pool has grown into its reserve, so that what was promised can still be written.
-        self.guest.run(f"dd if=/dev/urandom of={made['devicePath']} bs=1M seek={data * 95 // 100 // MI} count=12 conv=fsync", 120)
 
 if __name__ == "__main__":
     summary.run()
