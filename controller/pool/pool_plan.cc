@@ -219,7 +219,13 @@ agent::v1::EnsurePoolRequest EnsureRequest(const v1alpha1::Pool& pool) {
     devices.set_min_size_bytes(spec.devices().min_size());
     devices.set_max_size_bytes(spec.devices().max_size());
     *request.mutable_wipe() = spec.wipe();
+    *request.mutable_drain() = spec.drain();
   }
+  if (spec.has_lvm()) {
+    request.set_lvm_stripes(spec.lvm().stripes());
+    request.set_lvm_mirrors(spec.lvm().mirrors());
+  }
+  request.set_inline_volume_max_bytes(spec.inline_volumes().max_size());
   request.set_backend(spec.backend().empty() ? "File" : spec.backend());
   request.set_provisioning(spec.provisioning() == "Sparse" ? agent::v1::PROVISIONING_SPARSE
                                                            : agent::v1::PROVISIONING_FULL);

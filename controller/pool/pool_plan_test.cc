@@ -267,8 +267,16 @@ TEST(EnsureRequest, CarriesEveryField) {
   devices.set_min_size(1);
   devices.set_max_size(2);
   spec.add_wipe("w");
+  spec.add_drain("d");
+  spec.mutable_lvm()->set_stripes(2);
+  spec.mutable_lvm()->set_mirrors(1);
+  spec.mutable_inline_volumes()->set_max_size(9);
   request = EnsureRequest(pool);
   EXPECT_EQ(request.wipe(0), "w");
+  EXPECT_EQ(request.drain(0), "d");
+  EXPECT_EQ(request.lvm_stripes(), 2);
+  EXPECT_EQ(request.lvm_mirrors(), 1);
+  EXPECT_EQ(request.inline_volume_max_bytes(), 9);
   EXPECT_EQ(request.devices().serials(0), "s");
   EXPECT_EQ(request.devices().paths(0), "/dev/x");
   EXPECT_EQ(request.devices().models(0), "m*");

@@ -37,7 +37,6 @@ inline constexpr size_t kPageBytes = 4096;
 absl::Status WritePage(const std::string& path, absl::string_view content);
 // Removes the file; absent is OK.
 absl::Status RemoveFile(const std::string& path, Durability durability);
-absl::Status Rename(const std::string& from, const std::string& to);
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 absl::Status SyncDirectory(const std::string& path);
 

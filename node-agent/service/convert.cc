@@ -85,6 +85,9 @@ absl::StatusOr<PoolSpec> SpecFromProto(const pb::EnsurePoolRequest& request) {
     spec.devices->max_size_bytes = devices.max_size_bytes();
   }
   spec.wipe.assign(request.wipe().begin(), request.wipe().end());
+  spec.drain.assign(request.drain().begin(), request.drain().end());
+  spec.lvm = {request.lvm_stripes() == 0 ? 1 : request.lvm_stripes(), request.lvm_mirrors()};
+  spec.inline_volume_max_bytes = request.inline_volume_max_bytes();
   spec.sparse = request.provisioning() == pb::PROVISIONING_SPARSE;
   spec.reserve_bytes = request.reserve_bytes();
   spec.overprovision_percent =

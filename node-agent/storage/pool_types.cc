@@ -63,6 +63,19 @@ absl::Status ValidateDevices(const DeviceSource& source) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateLvm(const PoolSpec& spec) {
+  const LvmOptions& lvm = spec.lvm;
+  if (lvm.stripes < 1 || lvm.stripes > 64)
+    return Invalid("lvm_stripes", absl::StrCat(lvm.stripes), "1 to 64 are accepted");
+  if (lvm.mirrors < 0 || lvm.mirrors > 3)
+    return Invalid("lvm_mirrors", absl::StrCat(lvm.mirrors), "0 to 3 are accepted");
+  if (spec.backend != BackendKind::kLvm && lvm != LvmOptions{})
+    return Invalid("backend", BackendName(spec.backend), "stripes and mirrors are for LVM");
+  if (spec.sparse && lvm.mirrors > 0)
+    return Invalid("lvm_mirrors", absl::StrCat(lvm.mirrors), "thin volumes are not mirrored");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::string_view BackendName(BackendKind backend) {
@@ -92,6 +105,14 @@ absl::Status ValidatePoolSpec(const PoolSpec& spec) {
     return absl::InvalidArgumentError("wipe names drives: it needs devices");
   if (std::find(spec.wipe.begin(), spec.wipe.end(), "") != spec.wipe.end())
     return Invalid("wipe", "", "a serial number or a WWID is accepted");
+  if (!spec.drain.empty() && !spec.devices)
+    return absl::InvalidArgumentError("drain names drives: it needs devices");
+  if (std::find(spec.drain.begin(), spec.drain.end(), "") != spec.drain.end())
+    return Invalid("drain", "", "a serial number or a WWID is accepted");
+  ASHLAR_RETURN_IF_ERROR(ValidateLvm(spec));
+  if (spec.inline_volume_max_bytes < 0)
+    return Invalid("inline_volume_max_bytes", absl::StrCat(spec.inline_volume_max_bytes),
+                   "must not be negative");
   if (spec.reserve_bytes < 0)
     return Invalid("reserve_bytes", absl::StrCat(spec.reserve_bytes), "must not be negative");
   if (spec.overprovision_percent < 100 || spec.overprovision_percent > 10000)
@@ -127,7 +148,11 @@ Json PoolSpecToJson(const PoolSpec& spec) {
             {"sparse", spec.sparse},
             {"reserveBytes", spec.reserve_bytes},
             {"overprovisionPercent", spec.overprovision_percent},
-            {"wipe", spec.wipe}};
+            {"wipe", spec.wipe},
+            {"drain", spec.drain},
+            {"lvmStripes", spec.lvm.stripes},
+            {"lvmMirrors", spec.lvm.mirrors},
+            {"inlineVolumeMaxBytes", spec.inline_volume_max_bytes}};
   if (spec.directory)
     json["directory"] = {{"path", spec.directory->path},
                          {"capacityBytes", spec.directory->capacity_bytes}};
@@ -151,6 +176,10 @@ absl::StatusOr<PoolSpec> PoolSpecFromJson(const Json& json) {
   spec.reserve_bytes = JsonInt(json, {"reserveBytes"});
   spec.overprovision_percent = static_cast<int32_t>(JsonInt(json, {"overprovisionPercent"}, 100));
   spec.wipe = JsonStrings(json, {"wipe"});
+  spec.drain = JsonStrings(json, {"drain"});
+  spec.lvm = {static_cast<int32_t>(JsonInt(json, {"lvmStripes"}, 1)),
+              static_cast<int32_t>(JsonInt(json, {"lvmMirrors"}))};
+  spec.inline_volume_max_bytes = JsonInt(json, {"inlineVolumeMaxBytes"});
   if (const Json* directory = FindJson(json, {"directory"}))
     spec.directory =
         DirectorySource{JsonString(*directory, {"path"}), JsonInt(*directory, {"capacityBytes"})};

@@ -31,6 +31,13 @@ struct DeviceSource {
 
 enum class BackendKind { kFile, kDirectory, kLvm, kPartition, kNamespace, kWholeDrive };
 
+// Of volumes that are carved from now on; each stripe and each mirror lies on a drive of its own.
+struct LvmOptions {
+  int32_t stripes = 1;
+  int32_t mirrors = 0;  // further copies
+  bool operator==(const LvmOptions&) const = default;
+};
+
 struct PoolSpec {
   std::string name;
   std::string uid;
@@ -40,7 +47,10 @@ struct PoolSpec {
   bool sparse = false;  // bytes are taken as they are written: File: sparse images; LVM: thin
   int64_t reserve_bytes = 0;
   int32_t overprovision_percent = 100;
-  std::vector<std::string> wipe = {};  // serials or wwids of drives that may be wiped
+  std::vector<std::string> wipe = {};   // serials or wwids of drives that may be wiped
+  std::vector<std::string> drain = {};  // serials or wwids of drives that shall leave the pool
+  LvmOptions lvm;
+  int64_t inline_volume_max_bytes = 0;  // 0: pods may not ask for inline volumes
   bool operator==(const PoolSpec&) const = default;
 };
 

@@ -88,12 +88,24 @@ TEST(PoolSpec, SurvivesItsRecord) {
   spec.reserve_bytes = 7;
   spec.overprovision_percent = 150;
   spec.wipe = {"S1"};
+  spec.drain = {"S2"};
+  spec.backend = BackendKind::kLvm;
+  spec.lvm = {2, 0};
+  spec.inline_volume_max_bytes = 9;
   EXPECT_EQ(*PoolSpecFromJson(PoolSpecToJson(spec)), spec);
+  spec.lvm = {2, 1};
+  EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("thin volumes are not"));
+  spec.lvm = {65, 0};
+  EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("lvm_stripes"));
+  spec.lvm = {};
+  spec.backend = BackendKind::kFile;
   spec.devices.reset();
   EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("source"));
   spec.directory = DirectorySource{"/a/../b", 0};
   EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("wipe"));
   spec.wipe.clear();
+  EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("drain"));
+  spec.drain.clear();
   EXPECT_THAT(std::string(ValidatePoolSpec(spec).message()), HasSubstr("directory.path"));
 }
 

@@ -9,6 +9,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/btrfs.h"
 #include "lib/system/files.h"
+#include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -25,8 +26,6 @@ constexpr char kFacts[] = "/facts.json";
 int64_t MetadataBytes(int64_t filesystem_bytes) {
   return std::max<int64_t>(128 * kMiB, filesystem_bytes / 16);
 }
-
-int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 absl::Status WriteFacts(const std::string& path, const VolumeFacts& facts, int64_t size_bytes) {
   Json json = FactsToJson(facts);
@@ -101,11 +100,7 @@ absl::StatusOr<PoolUsage> DirectoryBackend::UsageLocked() {
 
 absl::Status DirectoryBackend::CheckRoom(int64_t more_bytes) {
   ASHLAR_ASSIGN_OR_RETURN(const PoolUsage usage, UsageLocked());
-  if (more_bytes <= usage.allocatable_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat(more_bytes, " bytes are wanted, ", usage.allocatable_bytes,
-                   " can be allocated of a capacity of ", usage.capacity_bytes, ", of which ",
-                   usage.allocated_bytes, " are allocated"));
+  return node_agent::CheckRoom(usage, more_bytes);
 }
 
 absl::StatusOr<StoredVolume> DirectoryBackend::Create(const CallContext&, const VolumeFacts& facts,

@@ -13,6 +13,7 @@
 #include "lib/system/files.h"
 #include "node-agent/storage/file/shared_blocks.h"
 #include "node-agent/storage/format_image.h"
+#include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -48,8 +49,6 @@ int64_t FragmentBytes(int64_t size_bytes) { return size_bytes / 8192; }
 
 // Of a volume; the file of a snapshot cannot be written.
 constexpr mode_t kWritable = 0600, kReadOnly = 0400;
-
-int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 }  // namespace
 
@@ -125,11 +124,7 @@ int64_t FileBackend::SteadyCapacity(int64_t found_bytes) {
 
 absl::Status FileBackend::CheckRoom(int64_t more_bytes) {
   ASHLAR_ASSIGN_OR_RETURN(const PoolUsage usage, UsageLocked());
-  if (more_bytes <= usage.allocatable_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat(more_bytes, " bytes are wanted, ", usage.allocatable_bytes,
-                   " can be allocated of a capacity of ", usage.capacity_bytes, ", of which ",
-                   usage.allocated_bytes, " are allocated"));
+  return node_agent::CheckRoom(usage, more_bytes);
 }
 
 absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more_bytes,

@@ -11,6 +11,7 @@
 #include "lib/system/block_discard.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/format_image.h"
+#include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
 
@@ -86,11 +87,7 @@ absl::StatusOr<PoolUsage> LvmBackend::Usage() {
 
 absl::Status LvmBackend::CheckRoom(int64_t more_bytes) {
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
-  const PoolUsage usage = UsageOf(*group, limits_);
-  if (more_bytes <= usage.largest_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      more_bytes, " bytes are wanted, ", usage.largest_bytes, " can be allocated of a capacity of ",
-      usage.capacity_bytes, ", of which ", usage.allocated_bytes, " are allocated"));
+  return node_agent::CheckRoom(UsageOf(*group, limits_), more_bytes);
 }
 
 // The arguments of lvcreate that say what the volume lies on.

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "node-agent/storage/room.h"
+
 namespace ashlar::node_agent {
 namespace {
-
-int64_t FloorMiB(int64_t bytes) { return std::max<int64_t>(0, bytes) / kMiB * kMiB; }
 
 int64_t CeilMiB(int64_t bytes) { return (bytes + kMiB - 1) / kMiB * kMiB; }
 
