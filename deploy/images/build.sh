@@ -33,7 +33,7 @@ squeeze=--gzip; [ -z "$lab" ] || squeeze=
   --label org.opencontainers.image.title=ashlar --label org.opencontainers.image.version="$tag" \
   --label org.opencontainers.image.licenses=Apache-2.0
 [ -n "$lab" ] || exit 0
-for sidecar in csi-provisioner csi-resizer; do
+for sidecar in csi-provisioner csi-resizer csi-snapshotter; do
   mkdir "$work/$sidecar"
   cp "$lab/$sidecar" "$work/$sidecar/"
   "$here/oci.py" --name "localhost/$sidecar:lab" --root "$work/$sidecar" --out "$out/$sidecar.tar" --entrypoint "/$sidecar"

@@ -120,7 +120,8 @@ class Cluster:
 
     def install(self, *settings):
         arguments = ["upgrade", "--install", "ashlar", CHART, "-n", NAMESPACE, "--create-namespace",
-                     "--set", "provisioner.image=localhost/csi-provisioner:lab", "--set", "resizer.image=localhost/csi-resizer:lab"]
+                     "--set", "provisioner.image=localhost/csi-provisioner:lab", "--set", "resizer.image=localhost/csi-resizer:lab",
+                     "--set", "snapshotter.enabled=true", "--set", "snapshotter.image=localhost/csi-snapshotter:lab"]
         for setting in settings:
             arguments += ["--set", setting]
         self.helm(*arguments)
@@ -203,7 +204,7 @@ class Cluster:
         for folder, name in [(f"{self.folder}/log", "lab")] + [(f"{self.folder}/node-{n}/log/pods", f"pods-node-{n}") for n in self.nodes]:
             if os.path.isdir(folder):
                 shutil.copytree(folder, os.path.join(target, name), symlinks=True)
-        looks = {"objects.yaml": ["get", "pools,volumes.ashlar.dev,nodeinventories,pvc,pv,csistoragecapacities,csinodes,storageclasses,leases", "-A", "-o", "yaml"],
+        looks = {"objects.yaml": ["get", "pools,volumes.ashlar.dev,snapshots.ashlar.dev,snapshotgroups,volumesnapshots,volumesnapshotcontents,volumegroupsnapshots,volumegroupsnapshotcontents,nodeinventories,pvc,pv,csistoragecapacities,csinodes,storageclasses,leases", "-A", "-o", "yaml"],
                  "pods.txt": ["get", "pods", "-A", "-o", "wide"], "pods.yaml": ["get", "pods", "-A", "-o", "yaml"],
                  "events.txt": ["get", "events", "-A", "--sort-by=.lastTimestamp"]}
         for name, argv in looks.items():

@@ -45,6 +45,10 @@ v=k8s.io/component-base/version
 build kube "-X $v.gitVersion=$version -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$version")" .
 for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl; do ln -sf kube "$bin/$name"; done
 build kube "" $(tools kube)
+# The kinds of snapshots, as external-snapshotter's module has them.
+crds=$(cd "$here/modules/kube" && go list -m -f '{{.Dir}}' github.com/kubernetes-csi/external-snapshotter/client/v8)/config/crd
+rm -rf "$bin/snapshot-crds"; mkdir "$bin/snapshot-crds"
+cp "$crds"/*.storage.k8s.io_*.yaml "$bin/snapshot-crds/"; chmod 644 "$bin/snapshot-crds"/*
 build sanity "" $(tools sanity)
 build containerd "" $(tools containerd)
 echo "$want" >"$bin/.inputs"

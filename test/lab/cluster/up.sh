@@ -57,6 +57,7 @@ Y
 account admin admin system:masters
 account controller-manager system:kube-controller-manager system:masters
 account scheduler system:kube-scheduler ""
+account snapshot-controller snapshot-controller system:masters
 for k in $(seq "$N"); do account "kubelet-$k" "system:node:node-$k" system:nodes; done
 
 cat >bin/kubectl <<Y
@@ -110,6 +111,10 @@ spawn kube-controller-manager kube-controller-manager --kubeconfig=pki/controlle
   --use-service-account-credentials --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000
 spawn kube-scheduler kube-scheduler --kubeconfig=pki/scheduler.conf --leader-elect=false \
   --kube-api-qps=500 --kube-api-burst=1000
+# Snapshots are no part of Kubernetes: kinds and a controller of their own.
+bin/kubectl create -f "$B/snapshot-crds" >log/snapshot-crds.log
+spawn snapshot-controller snapshot-controller --kubeconfig=pki/snapshot-controller.conf \
+  --feature-gates=CSIVolumeGroupSnapshot=true --retry-interval-start=100ms --kube-api-qps=500 --kube-api-burst=1000
 
 for k in $(seq "$N"); do
   ip netns add "$ID-$k"
