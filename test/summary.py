@@ -1,4 +1,8 @@
 """Runs the unittest cases of a module and ends with the line that test.sh counts: "N passed, N failed, N skipped"."""
+import concurrent.futures
+import os
+import re
+import subprocess
 import sys
 import time
 import unittest
@@ -54,4 +58,26 @@ def run(module="__main__"):
     failed_tests = len({str(test) for test, _ in result.failures + result.errors if isinstance(test, unittest.TestCase)})
     skipped = len(result.skipped)
     print(f"{max(0, result.testsRun - failed_tests - skipped)} passed, {len(failed)} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+def run_side_by_side(workers, module="__main__"):
+    """As run, with each class of tests in a process of its own, `workers` at a time: what the classes share must bear that.
+    Each one's output comes as a whole when it ends. Named tests run as in run."""
+    if sys.argv[1:]:
+        run(module)
+    cases = [name for name, c in vars(sys.modules[module]).items()
+             if isinstance(c, type) and issubclass(c, unittest.TestCase) and unittest.TestLoader().getTestCaseNames(c)]
+
+    def one(name):
+        argv = [sys.executable, "-u", os.path.abspath(sys.modules[module].__file__), name]
+        ended = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        print(ended.stdout, end="", flush=True)
+        counts = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped\n\Z", ended.stdout, re.MULTILINE)
+        # One that ended without its last line is a failure by itself.
+        return [int(count) for count in counts.groups()] if counts else [0, 1, 0]
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        passed, failed, skipped = (sum(counts) for counts in zip(*pool.map(one, cases)))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)

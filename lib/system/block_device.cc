@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/errno_status.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
@@ -51,7 +52,7 @@ absl::Status ZeroRange(int fd, int64_t offset_bytes, int64_t size_bytes, absl::s
 
 absl::Status ZeroDevice(const CallContext& context, const std::string& device,
                         int64_t offset_bytes) {
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenExclusively(device, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const int64_t size, BlockDeviceBytes(device));
   for (int64_t at = offset_bytes; at < size; at += kPieceBytes) {
     if (context.stop.stop_requested())

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/errno_status.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
@@ -49,7 +50,7 @@ absl::Status WriteZeros(const UniqueFd& fd, const std::string& device, int64_t f
 }  // namespace
 
 absl::Status EraseSignatures(const std::string& device) {
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenExclusively(device, O_RDWR));
   const int64_t size = lseek(fd.get(), 0, SEEK_END);
   if (size < 0) return ErrnoStatus(errno, absl::StrCat("seek in ", device));
   ASHLAR_RETURN_IF_ERROR(EraseMagic(fd, device));

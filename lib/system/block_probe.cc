@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/errno_status.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
@@ -58,7 +59,7 @@ absl::StatusOr<Signature> ProbeSignature(const std::string& path) {
 
 absl::Status EraseFilesystem(const std::string& path, const std::string& type,
                              const std::string& uuid) {
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(path, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenExclusively(path, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const Probe probe, ProbeOf(fd, path, BLKID_SUBLKS_MAGIC));
   while (blkid_do_probe(probe.get()) == 0) {
     if (Value(probe.get(), "TYPE") != type || Value(probe.get(), "UUID") != uuid) continue;
@@ -69,7 +70,7 @@ absl::Status EraseFilesystem(const std::string& path, const std::string& type,
 
 absl::Status ProbeExclusive(const std::string& path) {
   // Read-only: closing a writable handle would make udev look at the device again.
-  const absl::StatusOr<UniqueFd> fd = OpenFile(path, O_RDONLY | O_EXCL);
+  const absl::StatusOr<UniqueFd> fd = OpenExclusively(path, O_RDONLY);
   return fd.status();
 }
 

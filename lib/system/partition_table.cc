@@ -19,6 +19,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/block_device.h"
 #include "lib/system/errno_status.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
@@ -189,7 +190,7 @@ absl::Status EditPartitionTable(const std::string& device,
 }
 
 absl::Status ErasePartitionTable(const std::string& device, int64_t begin_bytes) {
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenExclusively(device, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const int64_t size, BlockDeviceBytes(device));
   ASHLAR_RETURN_IF_ERROR(ZeroRange(fd.get(), size - kMiB, kMiB, device));
   ASHLAR_RETURN_IF_ERROR(ZeroRange(fd.get(), 0, begin_bytes, device));

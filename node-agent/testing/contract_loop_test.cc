@@ -85,7 +85,7 @@ class WholeDriveBackendUnderTest final : public BackendUnderTest {
     const auto found = scanner_.Scan({drive_});
     for (const Drive& drive : *found)
       if (drive.device == drive_) drives.push_back({drive});
-    EXPECT_EQ(backend_->SetDrives(drives, 0).status(), absl::OkStatus());
+    EXPECT_EQ(backend_->SetDrives(drives, 0, 0).status(), absl::OkStatus());
   }
 
  private:

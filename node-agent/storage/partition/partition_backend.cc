@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/block_device.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 #include "lib/system/links.h"
 #include "node-agent/storage/format_image.h"
@@ -125,7 +126,7 @@ absl::Status PartitionBackend::Claim(const std::string& device, const std::strin
                        VolumeGuid(pool_uid, absl::StrCat("metadata of ", drive_id)),
                        "ashlar metadata"}};
   {
-    ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(device, O_RDWR | O_EXCL));
+    ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenExclusively(device, O_RDWR));
     ASHLAR_RETURN_IF_ERROR(sys::ZeroRange(fd.get(), start, kMetadataBytes, device));
     ASHLAR_RETURN_IF_ERROR(WriteBlocks(device, table, 0, DriveBlock(pool_uid, 0)));
   }
@@ -422,6 +423,9 @@ absl::StatusOr<std::vector<StoredVolume>> PartitionBackend::List() {
 
 absl::StatusOr<StoredVolume> PartitionBackend::Grow(const CallContext& context,
                                                     const std::string& id, int64_t size_bytes) {
+  const std::string tail_guid = VolumeGuid(pool_uid_, absl::StrCat(id, " grows"));
+  // What an interrupted call left takes the room that is wanted.
+  ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, tail_guid, WipeOf(tail_guid)));
   Place place;
   Place tail;
   {
@@ -439,11 +443,7 @@ absl::StatusOr<StoredVolume> PartitionBackend::Grow(const CallContext& context,
           absl::StrCat(size_bytes, " bytes are wanted; the partition can grow to at most ",
                        volume.size_bytes + (number == 0 ? 0 : room), ", as other ones follow it"));
     // Zeroed before the volume shows it, and nobody else's meanwhile.
-    tail = {place.on,
-            {number, volume.end_bytes(), more, kUnfinishedType,
-             VolumeGuid(pool_uid_, absl::StrCat(id, " grows")), ""}};
-    if (FindGuid(place.on.table, tail.partition.uuid) != nullptr)
-      return absl::UnavailableError("what an earlier call left is still being wiped: repeat");
+    tail = {place.on, {number, volume.end_bytes(), more, kUnfinishedType, tail_guid, ""}};
     making_.insert(tail.partition.uuid);
     if (const absl::Status put = Put(place.on, {tail.partition}); !put.ok()) {
       making_.erase(tail.partition.uuid);

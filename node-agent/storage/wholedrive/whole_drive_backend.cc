@@ -92,10 +92,17 @@ bool WholeDriveBackend::Holds(const std::string& drive_id) {
   return known_.count(drive_id) > 0;
 }
 
+uint64_t WholeDriveBackend::Freed() {
+  MutexLock lock(mu_);
+  return freed_;
+}
+
 absl::StatusOr<std::set<std::string>> WholeDriveBackend::SetDrives(std::vector<WholeDrive> drives,
-                                                                   int64_t reserve_bytes) {
+                                                                   int64_t reserve_bytes,
+                                                                   uint64_t freed) {
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(links_, 0700));
   MutexLock lock(mu_);
+  if (freed != freed_) return absl::AbortedError("a drive was freed meanwhile");
   if (known_.empty()) ASHLAR_RETURN_IF_ERROR(LoadRecords());
   drives_ = std::move(drives);
   reserve_bytes_ = reserve_bytes;
@@ -326,6 +333,7 @@ absl::Status WholeDriveBackend::WipeAndFree(const CallContext& context,
   MutexLock lock(mu_);
   ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(RecordPath(drive_id), Durability::kPowerCut));
   known_.erase(drive_id);
+  ++freed_;
   for (WholeDrive& drive : drives_)
     if (drive.drive.id == drive_id) {
       drive.drive.busy_reason.clear();

@@ -47,9 +47,12 @@ class WholeDriveBackend final : public StorageBackend {
 
   // From now on these drives are there, with what they were found to be. Brings the links in line
   // and goes on with what an interrupted call left. `reserve_bytes` of free drives are never given
-  // to volumes. The answer: ids of the drives that are, become or were volumes.
+  // to volumes. The answer: ids of the drives that are, become or were volumes. Aborted, and
+  // nothing is done: a drive was freed since Freed answered `freed`, so look at them again.
   absl::StatusOr<std::set<std::string>> SetDrives(std::vector<WholeDrive> drives,
-                                                  int64_t reserve_bytes);
+                                                  int64_t reserve_bytes, uint64_t freed);
+  // How many drives have been wiped and freed.
+  uint64_t Freed();
   // Whether the drive is a volume, or becomes or was one.
   bool Holds(const std::string& drive_id);
 
@@ -106,8 +109,9 @@ class WholeDriveBackend final : public StorageBackend {
   std::vector<WholeDrive> drives_ ABSL_GUARDED_BY(mu_);
   int64_t reserve_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, Record> known_ ABSL_GUARDED_BY(mu_);  // what is on disk, by drive
-  std::set<std::string> making_ ABSL_GUARDED_BY(mu_);         // drives that calls work on
-  Wipes wipes_;  // last: its threads use all of the above
+  uint64_t freed_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<std::string> making_ ABSL_GUARDED_BY(mu_);  // drives that calls work on
+  Wipes wipes_;                                        // last: its threads use all of the above
 };
 
 }  // namespace ashlar::node_agent

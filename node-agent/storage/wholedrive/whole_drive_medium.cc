@@ -26,18 +26,24 @@ bool WholeDriveMedium::Carries(const Drive& drive) const { return backend_->Hold
 absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord& record,
                                                   SavePoolRecord) {
   const DeviceSource& wanted = *record.spec.devices;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> all, env_.scanner.Scan(wanted.paths));
-  std::vector<WholeDrive> drives;
-  // Also drives that match no longer: one of them may be a volume.
-  for (const Drive& drive : all)
-    if (IsIdentified(drive)) drives.push_back({drive, Matches(wanted, drive)});
-  ASHLAR_ASSIGN_OR_RETURN(const std::set<std::string> held,
-                          backend_->SetDrives(std::move(drives), record.spec.reserve_bytes));
+  std::vector<Drive> all;
+  absl::StatusOr<std::set<std::string>> held = absl::AbortedError("not looked yet");
+  // A drive that is freed while it is looked at seems to be in use.
+  while (absl::IsAborted(held.status())) {
+    const uint64_t freed = backend_->Freed();
+    ASHLAR_ASSIGN_OR_RETURN(all, env_.scanner.Scan(wanted.paths));
+    std::vector<WholeDrive> drives;
+    // Also drives that match no longer: one of them may be a volume.
+    for (const Drive& drive : all)
+      if (IsIdentified(drive)) drives.push_back({drive, Matches(wanted, drive)});
+    held = backend_->SetDrives(std::move(drives), record.spec.reserve_bytes, freed);
+  }
+  ASHLAR_RETURN_IF_ERROR(held.status());
   OpenedPool pool{backend_, {}};
   std::vector<std::string> refused;
   for (const Drive& drive : all) {
     const bool matches = Matches(wanted, drive);
-    if (held.count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
+    if (held->count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
       pool.devices.push_back(drive.id);
     else if (matches)
       refused.push_back(absl::StrCat(

@@ -27,7 +27,8 @@ USES = {
     "ext4": Use("mkfs.ext4 -q $d", "has a signature of ext4"),
     "mounted": Use("mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 $d; mkdir -p /mnt/$s; mount -o noatime $d /mnt/$s", "is mounted at /mnt/.*"),
     "md": Use("modprobe raid1; mdadm --create /dev/md/$s --quiet --run --metadata=1.2 --level=1 --raid-devices=2 $d missing", r"is held by md\d+"),
-    "md-stopped": Use("modprobe raid1; mdadm --create /dev/md/$s --quiet --run --metadata=1.2 --level=1 --raid-devices=2 $d missing; "
+    # It stays stopped when udev hears of the drive again.
+    "md-stopped": Use("modprobe raid1; mkdir -p /etc/mdadm; echo AUTO -all >/etc/mdadm/mdadm.conf; mdadm --create /dev/md/$s --quiet --run --metadata=1.2 --level=1 --raid-devices=2 $d missing; "
                       "udevadm settle; mdadm --stop --quiet /dev/md/$s", "has a signature of linux_raid_member"),
     "lvm": Use("modprobe dm-mod; vgcreate -q vg$s $d; lvcreate -q -y -W n -n lv -L 16m vg$s", r"is held by dm-\d+"),
     "lvm-inactive": Use("pvcreate -q $d", "has a signature of LVM2_member"),
