@@ -4,26 +4,40 @@
 #include "node-agent/storage/file/file_directory.h"
 #include "node-agent/storage/file/file_drive.h"
 #include "node-agent/storage/lvm/lvm_medium.h"
+#include "node-agent/storage/namespace/namespace_medium.h"
 #include "node-agent/storage/partition/partition_medium.h"
 #include "node-agent/storage/wholedrive/whole_drive_medium.h"
 
 namespace ashlar::node_agent {
+namespace {
+
+// The NVMe subsystems of this machine.
+struct Nvme {
+  RealClock clock;
+  sys::KernelNvmeCommands commands;
+  NvmeSubsystems subsystems{commands, clock};
+};
+
+}  // namespace
 
 MakePoolMedium PoolMedia(const PoolEnvironment& env) {
-  return [&env](const PoolSpec& spec) -> std::unique_ptr<PoolMedium> {
-    if (spec.backend == BackendKind::kFile) {
-      if (spec.directory) return std::make_unique<FileDirectory>(env);
-      return std::make_unique<FileDrive>(env, spec);
-    }
-    if (spec.backend == BackendKind::kDirectory && spec.directory)
-      return std::make_unique<DirectoryMedium>(env);
-    if (spec.backend == BackendKind::kPartition)
-      return std::make_unique<PartitionMedium>(env, spec);
-    if (spec.backend == BackendKind::kWholeDrive)
-      return std::make_unique<WholeDriveMedium>(env, spec);
-    if (spec.backend == BackendKind::kLvm) return std::make_unique<LvmMedium>(env, spec);
-    return nullptr;
-  };
+  return
+      [&env, nvme = std::make_shared<Nvme>()](const PoolSpec& spec) -> std::unique_ptr<PoolMedium> {
+        if (spec.backend == BackendKind::kFile) {
+          if (spec.directory) return std::make_unique<FileDirectory>(env);
+          return std::make_unique<FileDrive>(env, spec);
+        }
+        if (spec.backend == BackendKind::kDirectory && spec.directory)
+          return std::make_unique<DirectoryMedium>(env);
+        if (spec.backend == BackendKind::kPartition)
+          return std::make_unique<PartitionMedium>(env, spec);
+        if (spec.backend == BackendKind::kWholeDrive)
+          return std::make_unique<WholeDriveMedium>(env, spec);
+        if (spec.backend == BackendKind::kNamespace)
+          return std::make_unique<NamespaceMedium>(env, spec, nvme->subsystems);
+        if (spec.backend == BackendKind::kLvm) return std::make_unique<LvmMedium>(env, spec);
+        return nullptr;
+      };
 }
 
 }  // namespace ashlar::node_agent

@@ -2,9 +2,11 @@
 #include "lib/system/command_runner.h"
 #include "node-agent/storage/directory/directory_backend.h"
 #include "node-agent/storage/file/file_backend.h"
+#include "node-agent/storage/namespace/namespace_medium.h"
 #include "node-agent/storage/partition/partition_backend.h"
 #include "node-agent/storage/wholedrive/whole_drive_backend.h"
 #include "node-agent/testing/backend_contract.h"
+#include "node-agent/testing/fake_nvme.h"
 #include "node-agent/testing/kernel_contract.h"
 #include "node-agent/testing/loop_lab.h"
 
@@ -98,6 +100,41 @@ class WholeDriveBackendUnderTest final : public BackendUnderTest {
   std::unique_ptr<WholeDriveBackend> backend_;
 };
 
+// On a controller that creates namespaces, or on one that refuses to and has a prepared one.
+class NamespaceBackendUnderTest final : public BackendUnderTest {
+ public:
+  static constexpr int64_t kBytes = 400 * kMiB;
+  explicit NamespaceBackendUnderTest(bool prepared) {
+    if (prepared) nvme_.SetRefusal(0x4001);
+    if (prepared) nvme_.Prepare(kBytes);
+    Reopen();
+  }
+  StorageBackend& backend() override { return *opened_.backend; }
+  void Reopen() override {
+    opened_.backend.reset();
+    medium_.reset();
+    PoolRecord record;
+    record.spec = {"p", "uid-1", BackendKind::kNamespace, {}, DeviceSource{}};
+    medium_ = std::make_unique<NamespaceMedium>(env_, record.spec, subsystems_);
+    auto opened = medium_->Open({}, record, [](const PoolRecord&) { return absl::OkStatus(); });
+    EXPECT_EQ(opened.status(), absl::OkStatus());
+    opened_ = *std::move(opened);
+  }
+
+ private:
+  LoopLab lab_;
+  FakeNvme nvme_{{.directory = lab_.Path("nvme"), .capacity_bytes = kBytes}};
+  RealClock clock_;
+  NvmeSubsystems subsystems_{nvme_, clock_, nvme_.sys_root(), nvme_.dev_root()};
+  sys::PosixCommandRunner commands_;
+  sys::KernelMountTable mounts_;
+  sys::KernelLoopDevices loops_;
+  DriveScanner scanner_{mounts_, loops_, {nvme_.sys_root(), nvme_.dev_root(), "/proc"}};
+  const PoolEnvironment env_{commands_, mounts_, scanner_, lab_.Path("state"), {}};
+  std::unique_ptr<NamespaceMedium> medium_;
+  OpenedPool opened_;
+};
+
 class DirectoryBackendUnderTest final : public BackendUnderTest {
  public:
   DirectoryBackendUnderTest() { Reopen(); }
@@ -128,20 +165,28 @@ std::unique_ptr<BackendUnderTest> MakeFile() {
   return std::make_unique<FileBackendUnderTest>(sparse);
 }
 
+template <bool prepared>
+std::unique_ptr<BackendUnderTest> MakeNamespace() {
+  return std::make_unique<NamespaceBackendUnderTest>(prepared);
+}
+
 template <class Tested>
 std::unique_ptr<BackendUnderTest> Make() {
   return std::make_unique<Tested>();
 }
 
-INSTANTIATE_TEST_SUITE_P(Real, BackendContract,
-                         testing::Values(BackendParam{"FileFull", MakeFile<false>},
-                                         BackendParam{"FileSparse", MakeFile<true>},
-                                         BackendParam{"Directory", Make<DirectoryBackendUnderTest>},
-                                         BackendParam{"Partition", Make<PartitionBackendUnderTest>},
-                                         BackendParam{"WholeDrive",
-                                                      Make<WholeDriveBackendUnderTest>,
-                                                      WholeDriveBackendUnderTest::kDriveBytes}),
-                         [](const auto& param) { return param.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Real, BackendContract,
+    testing::Values(BackendParam{"FileFull", MakeFile<false>},
+                    BackendParam{"FileSparse", MakeFile<true>},
+                    BackendParam{"Directory", Make<DirectoryBackendUnderTest>},
+                    BackendParam{"Partition", Make<PartitionBackendUnderTest>},
+                    BackendParam{"NamespaceCreated", MakeNamespace<false>, 4 * kMiB},
+                    BackendParam{"NamespacePrepared", MakeNamespace<true>,
+                                 NamespaceBackendUnderTest::kBytes},
+                    BackendParam{"WholeDrive", Make<WholeDriveBackendUnderTest>,
+                                 WholeDriveBackendUnderTest::kDriveBytes}),
+    [](const auto& param) { return param.param.name; });
 
 }  // namespace
 }  // namespace ashlar::node_agent

@@ -82,7 +82,7 @@ class Case(unittest.TestCase):
         self.call("ListVolumes")
 
     def call_line(self, method, **request):
-        path = "/run/mount.sock" if method == "StageVolume" else "/run/agent.sock"
+        path = "/run/mount.sock" if method in ("StageVolume", "UnstageVolume") else "/run/agent.sock"
         return f"agent_call {path} {method} {shlex.quote(json.dumps(request))}"
 
     def call(self, method, **request):
@@ -457,6 +457,43 @@ class SharedNamespaces(Case):
         self.guest.run(f"nvme detach-ns {control} -n 2 -c {controllers}")
         self.guest.until("the detached namespace is gone", lambda: namespaces() == before)
         self.assertEqual(len(self.drives_of("PATHS")), 1)
+
+    def test_a_prepared_namespace_is_attached_written_detached_and_wiped_as_a_volume(self):
+        secret = b"ashlar-tenant"
+        (detached,) = [disk for disk in self.guest.build.disks if disk.detached]
+        kept = lambda: open(f"{self.guest.folder}/{detached.file}", "rb").read().count(secret)  # pylint: disable=consider-using-with
+        shown = lambda: sorted((d["nsid"], len(d["paths"])) for d in self.guest.tree() if d["serial"] == "PATHS")
+        self.start_agent()
+        pool = lambda: self.pool("n", "Namespace", serials=["PATHS"])
+        before = pool()
+        self.assertTrue(before["ready"], before)
+        self.assertEqual((before["devices"], int(before["allocatableBytes"])), (["PATHS"], (128 + 64) * MI))
+        self.assertEqual(shown(), [(1, 2)], "the detached one was only looked at")
+        volume = self.call("EnsureVolume", volumeId="v", pool="n", mode="VOLUME_MODE_FILESYSTEM", fsType="ext4", sizeBytes=40 * MI)
+        self.assertEqual(int(volume["sizeBytes"]), 64 * MI)
+        self.assertEqual(shown(), [(1, 2), (2, 2)])
+        stage = {"volumeId": "v", "stagingPath": "/mnt/v"}
+        self.call("StageVolume", mode="VOLUME_MODE_FILESYSTEM", **stage)
+        self.guest.run(f"yes {secret.decode()} | head -c 1000000 >/mnt/v/file && sync /mnt/v/file")
+        self.assertGreater(kept(), 1000)
+        self.guest.run("kill -9 $(pidof ashlar-node-agent)")
+        self.start_agent()
+        (found,) = self.call("ListVolumes")["volumes"]
+        self.assertEqual((found["volumeId"], found["staged"], found["healthy"]), ("v", True, True))
+        self.call("UnstageVolume", **stage)
+        self.call("RemoveVolume", volumeId="v")
+        self.assertEqual(shown(), [(1, 2)])
+        self.assertEqual(kept(), 0)
+        self.assertEqual(pool()["allocatableBytes"], before["allocatableBytes"])
+
+    def test_a_creation_that_the_controller_refuses_fails_with_its_reason(self):
+        line = self.call_line("EnsureVolume", volumeId="w", pool="n", mode="VOLUME_MODE_BLOCK", sizeBytes=160 * MI)
+        status, output = self.guest.status(line)
+        self.assertNotEqual(status, 0)
+        self.assertIn(f"controller PATHS refused to create a namespace of {160 * MI} bytes: Invalid Command Opcode (status 0x4001)",
+                      output.decode())
+        self.call("RemovePool", name="n")
+        self.guest.run("kill $(pidof ashlar-node-agent)")
 
     def drives_of(self, serial):
         return [drive for (found, _), drive in self.inventory().items() if found == serial]

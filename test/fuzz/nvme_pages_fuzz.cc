@@ -1,5 +1,6 @@
 // Any bytes as the pages of an NVMe controller, and as a uevent of the kernel.
 #include "lib/system/device_events.h"
+#include "lib/system/nvme_namespace_pages.h"
 #include "lib/system/nvme_pages.h"
 #include "test/fuzz/fuzz_target.h"
 
@@ -33,6 +34,19 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
               "identifiers have their lengths");
     if (const auto health = sys::ParseNvmeHealth(page); health.ok())
       Require(health->media_errors >= 0 && health->used_percent >= 0, "health can be");
+    (void)sys::ParseNvmeManagement(page);
+    (void)sys::ParseNvmeAllocatedNamespace(page);
+    if (const auto ids = sys::ParseNvmeNamespaceList(page); ids.ok())
+      Require(ids->size() <= sys::kNvmeNamespaceListEntries, "a list ends with its page");
+    if (const auto ids = sys::ParseNvmeControllerList(page); ids.ok())
+      Require(*sys::ParseNvmeControllerList(sys::MakeNvmeControllerList(*ids)) == *ids,
+              "a list is read as it was made");
+    if (const auto space = sys::ParseNvmeNewNamespace(page); space.ok())
+      Require(*sys::ParseNvmeNewNamespace(sys::MakeNvmeNewNamespace(*space)) == *space,
+              "a new namespace is read as it was made");
+    for (const uint8_t format : {0, 3, 63})
+      if (const auto grain = sys::ParseNvmeGranularity(page, format); grain.ok())
+        Require(*grain >= 0 && *grain <= int64_t{1} << 40, "a grain is no drive");
   }
   return 0;
 }
