@@ -1,5 +1,8 @@
 #include "node-agent/service/node_agent_service.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "node-agent/service/convert.h"
@@ -10,6 +13,22 @@ namespace pb = agent::v1;
 
 namespace {
 constexpr absl::Duration kHeartbeat = absl::Seconds(10);
+constexpr int kMostExtents = 1000;  // in one message
+
+// Writes the first ranges, at most `most`, and takes them away.
+absl::Status WriteExtents(int64_t snapshot_bytes, size_t most, std::vector<ByteRange>& ranges,
+                          rpc::ServerStream<pb::Extents>& stream) {
+  pb::Extents message;
+  message.set_snapshot_bytes(snapshot_bytes);
+  const auto end = ranges.begin() + static_cast<ptrdiff_t>(std::min(most, ranges.size()));
+  for (auto range = ranges.begin(); range != end; ++range) {
+    pb::Extent& extent = *message.add_extents();
+    extent.set_offset_bytes(range->offset);
+    extent.set_size_bytes(range->bytes);
+  }
+  ranges.erase(ranges.begin(), end);
+  return stream.Write(message);
+}
 }  // namespace
 
 pb::Inventory NodeAgentService::Describe(const InventorySnapshot& snapshot) const {
@@ -180,6 +199,34 @@ grpc::ServerUnaryReactor* NodeAgentService::RemoveSnapshot(grpc::CallbackServerC
                          feed_.Poke();
                          return pb::RemoveSnapshotResponse();
                        });
+}
+
+grpc::ServerWriteReactor<pb::Extents>* NodeAgentService::ListExtents(
+    grpc::CallbackServerContext* context, const pb::ListExtentsRequest* request) {
+  return runner_.Stream<pb::Extents>(
+      context, *request,
+      [this](const CallContext& call, const pb::ListExtentsRequest& wanted,
+             rpc::ServerStream<pb::Extents>& stream) -> absl::Status {
+        if (wanted.max_extents() < 0)
+          return absl::InvalidArgumentError(
+              absl::StrCat("max_extents is ", wanted.max_extents(), "; it must not be negative"));
+        const int most =
+            wanted.max_extents() == 0 ? kMostExtents : std::min(wanted.max_extents(), kMostExtents);
+        ASHLAR_ASSIGN_OR_RETURN(
+            SnapshotExtents extents,
+            volumes_.OpenExtents(wanted.snapshot_id(), wanted.base_snapshot_id(),
+                                 wanted.starting_offset()));
+        std::vector<ByteRange> ranges;
+        while (!extents.AtEnd()) {
+          ASHLAR_RETURN_IF_ERROR(CheckContext(clock_, call));
+          ASHLAR_ASSIGN_OR_RETURN(const std::vector<ByteRange> next, extents.Next());
+          AppendRanges(ranges, next);
+          // The last one may go on in what is read next.
+          while (ranges.size() > static_cast<size_t>(most))
+            ASHLAR_RETURN_IF_ERROR(WriteExtents(extents.snapshot_bytes(), most, ranges, stream));
+        }
+        return WriteExtents(extents.snapshot_bytes(), most, ranges, stream);
+      });
 }
 
 grpc::ServerUnaryReactor* NodeAgentService::ListVolumes(grpc::CallbackServerContext* context,

@@ -56,6 +56,8 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
   grpc::ServerUnaryReactor* RemoveSnapshot(grpc::CallbackServerContext* context,
                                            const agent::v1::RemoveSnapshotRequest* request,
                                            agent::v1::RemoveSnapshotResponse* response) override;
+  grpc::ServerWriteReactor<agent::v1::Extents>* ListExtents(
+      grpc::CallbackServerContext* context, const agent::v1::ListExtentsRequest* request) override;
   grpc::ServerUnaryReactor* ListVolumes(grpc::CallbackServerContext* context,
                                         const agent::v1::ListVolumesRequest* request,
                                         agent::v1::ListVolumesResponse* response) override;

@@ -253,6 +253,30 @@ absl::Status VolumeManager::TakeSnapshots(const CallContext& context,
   return absl::OkStatus();
 }
 
+absl::StatusOr<StoredVolume> VolumeManager::FindSnapshot(absl::string_view field,
+                                                         const std::string& id) {
+  ASHLAR_RETURN_IF_ERROR(ValidateName(field, id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
+  if (entry.record.facts.kind == VolumeKind::kSnapshot) return *entry.stored;
+  return absl::NotFoundError(absl::StrCat(field, " is \"", id, "\", which is not a snapshot"));
+}
+
+absl::StatusOr<SnapshotExtents> VolumeManager::OpenExtents(const std::string& snapshot,
+                                                           const std::string& base,
+                                                           int64_t offset) {
+  ASHLAR_ASSIGN_OR_RETURN(const StoredVolume wanted, FindSnapshot("snapshot_id", snapshot));
+  std::optional<StoredVolume> other;
+  if (!base.empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(other, FindSnapshot("base_snapshot_id", base));
+    if (other->facts.source != wanted.facts.source)
+      return absl::InvalidArgumentError(
+          absl::StrCat("base_snapshot_id is \"", base, "\", a snapshot of ", other->facts.source,
+                       "; ", snapshot, " is one of ", wanted.facts.source));
+  }
+  return SnapshotExtents::Open(wanted, other, offset);
+}
+
 // A filesystem that was copied has the UUID of its source, and XFS mounts no UUID twice. Each step
 // finds what the ones before it did, so that a crash between any two does no harm.
 absl::Status VolumeManager::RenewFilesystemUuid(const CallContext& context,

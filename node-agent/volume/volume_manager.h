@@ -37,6 +37,7 @@
 #include "node-agent/volume/attachments.h"
 #include "node-agent/volume/attribute_table.h"
 #include "node-agent/volume/path_policy.h"
+#include "node-agent/volume/snapshot_extents.h"
 #include "node-agent/volume/volume_table.h"
 
 namespace ashlar::node_agent {
@@ -120,6 +121,9 @@ class VolumeManager {
                       VolumeKind kind = VolumeKind::kVolume);
   absl::StatusOr<std::vector<VolumeStatus>> EnsureSnapshots(const CallContext& context,
                                                             const std::vector<SnapshotArgs>& args);
+  // What of the snapshot was written, or, with `base`, may differ from that one.
+  absl::StatusOr<SnapshotExtents> OpenExtents(const std::string& snapshot, const std::string& base,
+                                              int64_t offset);
   // Keeps the attributes. Who enforces them is told by Uses.
   absl::StatusOr<VolumeStatus> Modify(const CallContext& context, const std::string& id,
                                       const VolumeAttributes& attributes);
@@ -162,6 +166,7 @@ class VolumeManager {
   absl::Status HoldStill(VolumeEntry& source, FreezeWindow& window);
   absl::Status FindSnapshots(const std::vector<SnapshotArgs>& args, bool& done);
   absl::Status TakeSnapshots(const CallContext& context, const std::vector<SnapshotArgs>& args);
+  absl::StatusOr<StoredVolume> FindSnapshot(absl::string_view field, const std::string& id);
   absl::Status RemoveInterrupted(const CallContext& context, const std::vector<SnapshotArgs>& args);
   absl::Status RenewFilesystemUuid(const CallContext& context, const VolumeEntry& entry);
 
