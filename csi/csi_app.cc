@@ -25,6 +25,10 @@ absl::Status CheckOptions(const CsiOptions& options, const kube::Client* kube) {
   if (options.mode != Mode::kController && options.agent_socket.empty()) {
     return absl::InvalidArgumentError("the node service needs the socket of the node agent");
   }
+  if (options.mode == Mode::kNode && !options.agent_tls_directory.empty()) {
+    return absl::InvalidArgumentError(
+        "the node service reaches its own agent alone, and needs no certificates");
+  }
   if (options.mode == Mode::kController && !options.registration_directory.empty()) {
     return absl::InvalidArgumentError("only a node service can be registered with the kubelet");
   }
@@ -111,6 +115,18 @@ struct CsiApp::NodeHalf {
   std::jthread prober;
 };
 
+struct CsiApp::MetadataPart {
+  MetadataPart(kube::Client& kube, const std::string& space, AgentExtents::Dial dial,
+               Snapshots& snapshots, rpc::CallRunner& runner)
+      : agents(kube, space, std::move(dial)),
+        metadata(snapshots, agents),
+        service(metadata, runner) {}
+
+  AgentExtents agents;
+  SnapshotMetadata metadata;
+  SnapshotMetadataService service;
+};
+
 absl::StatusOr<Mode> ParseMode(absl::string_view text) {
   if (text == "controller") return Mode::kController;
   if (text == "node") return Mode::kNode;
@@ -123,31 +139,41 @@ absl::StatusOr<std::unique_ptr<CsiApp>> CsiApp::Start(CsiOptions options, Clock&
                                                       metrics::Registry& registry,
                                                       kube::Client* kube) {
   ASHLAR_RETURN_IF_ERROR(CheckOptions(options, kube));
-  std::unique_ptr<CsiApp> app(new CsiApp(std::move(options), clock, registry, kube));
+  AgentExtents::Dial dial;
+  if (!options.agent_tls_directory.empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(dial, DialWithTls(options.agent_tls_directory));
+  }
+  std::unique_ptr<CsiApp> app(
+      new CsiApp(std::move(options), clock, registry, kube, std::move(dial)));
   ASHLAR_RETURN_IF_ERROR(app->Serve());
   return app;
 }
 
-CsiApp::CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube)
+CsiApp::CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube,
+               AgentExtents::Dial dial)
     : options_(std::move(options)), clock_(clock) {
   std::vector<std::string> services = {csi::v1::Identity::service_full_name()};
   if (options_.mode != Mode::kNode) {
     services.push_back(csi::v1::Controller::service_full_name());
     services.push_back(csi::v1::GroupController::service_full_name());
   }
+  if (dial != nullptr) services.push_back(csi::v1::SnapshotMetadata::service_full_name());
   if (options_.mode != Mode::kController) services.push_back(csi::v1::Node::service_full_name());
   runner_ = std::make_unique<rpc::CallRunner>(
       rpc::CallRunner::Options{.max_calls = kMaxCalls, .services = services}, clock, registry);
   if (options_.mode != Mode::kNode) {
     controller_ = std::make_unique<ControllerHalf>(*kube, clock, *runner_);
   }
+  if (dial != nullptr)
+    metadata_ = std::make_unique<MetadataPart>(*kube, options_.agent_space, std::move(dial),
+                                               controller_->snapshots, *runner_);
   if (options_.mode != Mode::kController) {
     node_ = std::make_unique<NodeHalf>(options_, clock, *runner_);
   }
   // Probe answers for what this process can do; whether the kubelet knows of it is none of that,
   // since the kubelet probes before it registers.
   identity_ = std::make_unique<IdentityService>(
-      options_.mode, options_.version,
+      options_.mode, metadata_ != nullptr, options_.version,
       [this] {
         if (controller_ != nullptr) ASHLAR_RETURN_IF_ERROR(controller_->Ready());
         return node_ != nullptr ? node_->Ready() : absl::OkStatus();
@@ -167,6 +193,7 @@ absl::Status CsiApp::Serve() {
     services.push_back(&controller_->service);
     services.push_back(&controller_->group_service);
   }
+  if (metadata_ != nullptr) services.push_back(&metadata_->service);
   if (node_ != nullptr) services.push_back(&node_->service);
   ASHLAR_ASSIGN_OR_RETURN(server_, rpc::Server::Start({.address = options_.endpoint}, services));
   LogInfo("CSI driver serves", {{"endpoint", options_.endpoint}});

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "csi/agent_extents.h"
 #include "csi/registration.h"
 #include "csi/services.h"
 #include "lib/base/clock.h"
@@ -22,6 +23,10 @@ struct CsiOptions {
   // Modes node and all: the agent's socket, and what the node says of itself.
   std::string agent_socket;
   NodeOptions node;
+  // Modes controller and all: certificates for connections to agents (lib/rpc/tls_files.h), and the
+  // namespace of the agents' pods. Empty: the service SnapshotMetadata is not served.
+  std::string agent_tls_directory;
+  std::string agent_space;
   // Modes node and all, where there is a kubelet: see RegistrationOptions. Empty: no registration.
   std::string registration_directory;
   std::string kubelet_endpoint;
@@ -49,8 +54,10 @@ class CsiApp {
   // Each half lives only in the modes that need it.
   struct ControllerHalf;
   struct NodeHalf;
+  struct MetadataPart;
 
-  CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube);
+  CsiApp(CsiOptions options, Clock& clock, metrics::Registry& registry, kube::Client* kube,
+         AgentExtents::Dial dial);
   absl::Status Serve();
 
   const CsiOptions options_;
@@ -58,6 +65,7 @@ class CsiApp {
   std::unique_ptr<rpc::CallRunner> runner_;
   std::unique_ptr<ControllerHalf> controller_;
   std::unique_ptr<NodeHalf> node_;
+  std::unique_ptr<MetadataPart> metadata_;
   std::unique_ptr<IdentityService> identity_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Registration> registration_;

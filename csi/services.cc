@@ -23,7 +23,20 @@ Reactor* Run(rpc::CallRunner& runner, Context* context, const Request* request, 
                       });
 }
 
-csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode) {
+template <class Item, class Request>
+grpc::ServerWriteReactor<Item>* RunStream(
+    rpc::CallRunner& runner, Context* context, const Request* request, SnapshotMetadata& target,
+    absl::Status (SnapshotMetadata::*method)(const CallContext&, const Request&,
+                                             rpc::ServerStream<Item>&)) {
+  return runner.Stream<Item>(context, *request,
+                             [&target, method](const CallContext& call, const Request& checked,
+                                               rpc::ServerStream<Item>& stream) -> absl::Status {
+                               ASHLAR_RETURN_IF_ERROR(CheckFieldSizes(checked));
+                               return (target.*method)(call, checked, stream);
+                             });
+}
+
+csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode, bool metadata) {
   using Service = csi::v1::PluginCapability::Service;
   using Expansion = csi::v1::PluginCapability::VolumeExpansion;
   csi::v1::GetPluginCapabilitiesResponse response;
@@ -31,6 +44,8 @@ csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode) {
     response.add_capabilities()->mutable_service()->set_type(Service::CONTROLLER_SERVICE);
     response.add_capabilities()->mutable_service()->set_type(Service::GROUP_CONTROLLER_SERVICE);
   }
+  if (metadata)
+    response.add_capabilities()->mutable_service()->set_type(Service::SNAPSHOT_METADATA_SERVICE);
   response.add_capabilities()->mutable_service()->set_type(
       Service::VOLUME_ACCESSIBILITY_CONSTRAINTS);
   response.add_capabilities()->mutable_volume_expansion()->set_type(Expansion::ONLINE);
@@ -54,11 +69,11 @@ Reactor* IdentityService::GetPluginInfo(Context* context,
 Reactor* IdentityService::GetPluginCapabilities(
     Context* context, const csi::v1::GetPluginCapabilitiesRequest* request,
     csi::v1::GetPluginCapabilitiesResponse* response) {
-  return runner_.Unary(
-      context, *request, *response,
-      [this](const CallContext&, const csi::v1::GetPluginCapabilitiesRequest&) {
-        return absl::StatusOr<csi::v1::GetPluginCapabilitiesResponse>(Capabilities(mode_));
-      });
+  return runner_.Unary(context, *request, *response,
+                       [this](const CallContext&, const csi::v1::GetPluginCapabilitiesRequest&) {
+                         return absl::StatusOr<csi::v1::GetPluginCapabilitiesResponse>(
+                             Capabilities(mode_, metadata_));
+                       });
 }
 
 Reactor* IdentityService::Probe(Context* context, const csi::v1::ProbeRequest* request,
@@ -201,6 +216,20 @@ Reactor* GroupControllerService::GetVolumeGroupSnapshot(
     Context* context, const csi::v1::GetVolumeGroupSnapshotRequest* request,
     csi::v1::GetVolumeGroupSnapshotResponse* response) {
   return Run(runner_, context, request, response, snapshots_, &Snapshots::GetGroup);
+}
+
+grpc::ServerWriteReactor<csi::v1::GetMetadataAllocatedResponse>*
+SnapshotMetadataService::GetMetadataAllocated(Context* context,
+                                              const csi::v1::GetMetadataAllocatedRequest* request) {
+  return RunStream<csi::v1::GetMetadataAllocatedResponse>(runner_, context, request, metadata_,
+                                                          &SnapshotMetadata::GetAllocated);
+}
+
+grpc::ServerWriteReactor<csi::v1::GetMetadataDeltaResponse>*
+SnapshotMetadataService::GetMetadataDelta(Context* context,
+                                          const csi::v1::GetMetadataDeltaRequest* request) {
+  return RunStream<csi::v1::GetMetadataDeltaResponse>(runner_, context, request, metadata_,
+                                                      &SnapshotMetadata::GetDelta);
 }
 
 Reactor* NodeService::NodeStageVolume(Context* context,

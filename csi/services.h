@@ -9,6 +9,7 @@
 #include "csi/controller.h"
 #include "csi/node.h"
 #include "csi/publications.h"
+#include "csi/snapshot_metadata.h"
 #include "csi/snapshots.h"
 #include "lib/rpc/call_runner.h"
 
@@ -20,10 +21,14 @@ enum class Mode { kController, kNode, kAll };
 // All of them borrow the runner and what they bind; both must outlive them.
 class IdentityService final : public csi::v1::Identity::CallbackService {
  public:
-  // `ready` answers OK, or why calls would fail.
-  IdentityService(Mode mode, std::string version, std::function<absl::Status()> ready,
-                  rpc::CallRunner& runner)
-      : mode_(mode), version_(std::move(version)), ready_(std::move(ready)), runner_(runner) {}
+  // `metadata`: SnapshotMetadata is served. `ready` answers OK, or why calls would fail.
+  IdentityService(Mode mode, bool metadata, std::string version,
+                  std::function<absl::Status()> ready, rpc::CallRunner& runner)
+      : mode_(mode),
+        metadata_(metadata),
+        version_(std::move(version)),
+        ready_(std::move(ready)),
+        runner_(runner) {}
 
   grpc::ServerUnaryReactor* GetPluginInfo(grpc::CallbackServerContext* context,
                                           const csi::v1::GetPluginInfoRequest* request,
@@ -37,6 +42,7 @@ class IdentityService final : public csi::v1::Identity::CallbackService {
 
  private:
   const Mode mode_;
+  const bool metadata_;
   const std::string version_;
   const std::function<absl::Status()> ready_;
   rpc::CallRunner& runner_;
@@ -138,6 +144,23 @@ class GroupControllerService final : public csi::v1::GroupController::CallbackSe
 
  private:
   Snapshots& snapshots_;
+  rpc::CallRunner& runner_;
+};
+
+class SnapshotMetadataService final : public csi::v1::SnapshotMetadata::CallbackService {
+ public:
+  SnapshotMetadataService(SnapshotMetadata& metadata, rpc::CallRunner& runner)
+      : metadata_(metadata), runner_(runner) {}
+
+  grpc::ServerWriteReactor<csi::v1::GetMetadataAllocatedResponse>* GetMetadataAllocated(
+      grpc::CallbackServerContext* context,
+      const csi::v1::GetMetadataAllocatedRequest* request) override;
+  grpc::ServerWriteReactor<csi::v1::GetMetadataDeltaResponse>* GetMetadataDelta(
+      grpc::CallbackServerContext* context,
+      const csi::v1::GetMetadataDeltaRequest* request) override;
+
+ private:
+  SnapshotMetadata& metadata_;
   rpc::CallRunner& runner_;
 };
 

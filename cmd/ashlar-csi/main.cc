@@ -33,6 +33,11 @@ void AddFlags(CLI::App& cli, Flags& flags) {
   cli.add_option("--kubeconfig", flags.kubeconfig,
                  "How to reach the Kubernetes API (modes controller and all); without it, the "
                  "pod's service account");
+  cli.add_option("--agent-tls-dir", flags.csi.agent_tls_directory,
+                 "Directory with ca.crt, tls.crt and tls.key of the controller: serve "
+                 "SnapshotMetadata too, for which agents are asked (modes controller and all)");
+  cli.add_option("--namespace", flags.csi.agent_space,
+                 "Namespace of the agents' pods; default: that of the credentials");
   cli.add_option("--agent-socket", flags.csi.agent_socket,
                  "Unix socket of the node agent (modes node and all)")
       ->capture_default_str();
@@ -69,10 +74,13 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-absl::StatusOr<std::unique_ptr<kube::Client>> MakeKube(const Flags& flags, Clock& clock,
+// Sets the namespace of the agents if it is not given.
+absl::StatusOr<std::unique_ptr<kube::Client>> MakeKube(Flags& flags, Clock& clock,
                                                        metrics::Registry& registry) {
   auto connection = kube::FindConnection(flags.kubeconfig);
   if (!connection.ok()) return connection.status();
+  if (flags.csi.agent_space.empty())
+    flags.csi.agent_space = connection->space.empty() ? "default" : connection->space;
   return kube::MakeHttpClient(*connection, clock, {.user_agent = "ashlar-csi"}, &registry);
 }
 

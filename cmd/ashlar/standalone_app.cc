@@ -184,6 +184,8 @@ class RunningStandalone final : public StandaloneApp {
     options.endpoint = csi_endpoint();
     options.version = ASHLAR_VERSION;
     options.agent_socket = directory_.agent_socket();
+    options.agent_tls_directory = identity_.controller_tls_dir;
+    options.agent_space = kSystemNamespace;
     ASHLAR_ASSIGN_OR_RETURN(
         csi_, csi_driver::CsiApp::Start(std::move(options), clock_, registry_, csi_client_.get()));
     return absl::OkStatus();

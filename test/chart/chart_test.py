@@ -232,6 +232,18 @@ class Settings(unittest.TestCase):
             self.assertIn(f"port: {port},", monitor)
             self.assertIn(port, ports)
 
+    def test_snapshot_metadata_gives_the_driver_the_certificate_and_sidecars_its_socket(self):
+        def csi(*settings):
+            pod = pod_of(pick(render(*settings), "Deployment"))
+            return pod, container(pod, "ashlar-csi")
+        _, without = csi()
+        self.assertNotIn("--agent-tls-dir=/etc/ashlar/tls", without["args"])
+        self.assertNotIn("tls", [m["name"] for m in without["volumeMounts"]])
+        pod, with_it = csi("snapshotter.metadata=true", 'controller.extraContainers=[{"name":"mine","image":"x"}]')
+        self.assertIn("--agent-tls-dir=/etc/ashlar/tls", with_it["args"])
+        self.assertIn({"name": "tls", "mountPath": "/etc/ashlar/tls", "readOnly": True}, with_it["volumeMounts"])
+        self.assertEqual(container(pod, "mine")["image"], "x")
+
     def test_misspelt_and_wrong_values_are_refused(self):
         for setting, named in (("controler.replicas=3", "controler"), ("controller.replicas=none", "replicas"),
                                ("logLevel=loud", "logLevel"), ("kubeletDir=var/lib/kubelet", "kubeletDir"),
