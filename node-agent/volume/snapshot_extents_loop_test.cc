@@ -117,10 +117,16 @@ TEST_F(SnapshotExtentsTest, ListsTheBlocksThatDifferAndNoOthers) {
   Write(10000, 10);
   Take("s4");
   Take("s5");
-  const std::vector<std::string> all = {"", "s0", "s1", "s2", "s3", "s4", "s5"};
-  for (size_t target = 1; target < all.size(); ++target)
-    for (size_t base = 0; base < all.size(); ++base)
-      if (base != target) ExpectExact(all[target], all[base]);
+  for (const auto& [target, base] : std::vector<std::pair<std::string, std::string>>{{"s1", ""},
+                                                                                     {"s3", ""},
+                                                                                     {"s1", "s0"},
+                                                                                     {"s2", "s1"},
+                                                                                     {"s3", "s2"},
+                                                                                     {"s4", "s3"},
+                                                                                     {"s5", "s4"},
+                                                                                     {"s5", "s1"},
+                                                                                     {"s2", "s4"}})
+    ExpectExact(target, base);
   EXPECT_GT((List("s2"), parts_), 2) << "of more extents than are read at once";
   EXPECT_TRUE(List("s5", "s4").empty());
   // From the middle of a range on, and from the end.
