@@ -2,7 +2,6 @@
 
 #include <fnmatch.h>
 #include <glob.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <map>
@@ -14,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "lib/system/mount_device.h"
 #include "node-agent/inventory/drive_paths.h"
 
 namespace ashlar::node_agent {
@@ -169,7 +169,7 @@ std::string DriveScanner::FindUserOf(const std::string& name, const std::string&
   const absl::StatusOr<std::vector<sys::MountEntry>> mounts = mounts_.List();
   if (!mounts.ok()) return std::string(mounts.status().message());
   for (const sys::MountEntry& mount : *mounts)
-    if (node->is_block_device && makedev(mount.major, mount.minor) == node->special_device)
+    if (node->is_block_device && sys::LiesOn(mount, node->special_device))
       return absl::StrCat("is mounted at ", mount.mount_point);
   return "";
 }

@@ -21,23 +21,26 @@ struct Nvme {
 }  // namespace
 
 MakePoolMedium PoolMedia(const PoolEnvironment& env) {
-  return
-      [&env, nvme = std::make_shared<Nvme>()](const PoolSpec& spec) -> std::unique_ptr<PoolMedium> {
-        if (spec.backend == BackendKind::kFile) {
-          if (spec.directory) return std::make_unique<FileDirectory>(env);
-          return std::make_unique<FileDrive>(env, spec);
-        }
-        if (spec.backend == BackendKind::kDirectory && spec.directory)
-          return std::make_unique<DirectoryMedium>(env);
-        if (spec.backend == BackendKind::kPartition)
-          return std::make_unique<PartitionMedium>(env, spec);
-        if (spec.backend == BackendKind::kWholeDrive)
-          return std::make_unique<WholeDriveMedium>(env, spec);
-        if (spec.backend == BackendKind::kNamespace)
-          return std::make_unique<NamespaceMedium>(env, spec, nvme->subsystems);
-        if (spec.backend == BackendKind::kLvm) return std::make_unique<LvmMedium>(env, spec);
-        return nullptr;
-      };
+  auto nvme = std::make_shared<Nvme>();
+  return [&env, nvme](const PoolSpec& spec) -> std::unique_ptr<PoolMedium> {
+    switch (spec.backend) {
+      case BackendKind::kFile:
+        if (spec.directory) return std::make_unique<FileDirectory>(env);
+        return std::make_unique<FileDrive>(env, spec);
+      case BackendKind::kDirectory:
+        if (spec.directory) return std::make_unique<DirectoryMedium>(env);
+        return std::make_unique<DirectoryDrive>(env, spec);
+      case BackendKind::kLvm:
+        return std::make_unique<LvmMedium>(env, spec);
+      case BackendKind::kPartition:
+        return std::make_unique<PartitionMedium>(env, spec);
+      case BackendKind::kNamespace:
+        return std::make_unique<NamespaceMedium>(env, spec, nvme->subsystems);
+      case BackendKind::kWholeDrive:
+        return std::make_unique<WholeDriveMedium>(env, spec);
+    }
+    return nullptr;
+  };
 }
 
 }  // namespace ashlar::node_agent

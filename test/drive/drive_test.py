@@ -18,7 +18,7 @@ from archive import Missing  # noqa: E402
 from guest import PATIENCE, Guest  # noqa: E402
 
 BIN = os.path.join(os.path.dirname(TEST), "build/release/bin")
-PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call", f"{BIN}/lvm_contract_test"]
+PROGRAMS = [f"{BIN}/ashlar-node-agent", f"{BIN}/agent_call", f"{BIN}/lvm_contract_test", f"{BIN}/quota_contract_test"]
 MI = 1 << 20
 UID = "5e1ec7ed-0000-4000-8000-000000000001"
 # Uses that no name in spec.wipe ends.
@@ -219,6 +219,15 @@ class FreeDrives(Case):
         self.guest.until("the agent tells that it is there", lambda: self.told("ASH3") is not None)
         self.assertEqual(self.told("ASH3")["busyReason"], "")
         self.guest.run("kill $(pidof ashlar-node-agent)")
+
+    def test_directories_of_xfs_keep_the_contract_of_backends(self):
+        self.guest.run("d=$(drive ASH1); mkfs.xfs -q $d && mkdir /mnt/quota && mount -o prjquota $d /mnt/quota && mkdir /mnt/quota/pool")
+        try:
+            status, output = self.guest.status("ASHLAR_TEST_DIRECTORY=/mnt/quota/pool quota_contract_test --gtest_brief=1 --gtest_filter=-GoogleTest*", 300)
+            self.assertEqual(status, 0, output.decode(errors="replace"))
+            self.assertRegex(output, rb"[1-9]\d* tests from 2 test suites ran")
+        finally:
+            self.guest.run("umount /mnt/quota && wipefs -qa $(drive ASH1)")
 
     def test_identities_survive_a_reboot_in_another_order(self):
         devices = lambda: {(d["serial"], d["nsid"]): d["name"] for d in self.guest.tree() if d["nsid"]}

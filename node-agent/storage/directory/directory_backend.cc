@@ -7,7 +7,6 @@
 #include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
-#include "lib/system/btrfs.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/room.h"
 
@@ -20,12 +19,6 @@ constexpr absl::string_view kVolume = ".vol";
 constexpr absl::string_view kPartial = ".partial";
 constexpr char kData[] = "/data";
 constexpr char kFacts[] = "/facts.json";
-
-// What btrfs keeps for its trees: metadata is written twice, chunks are taken as a whole, and a
-// filesystem without a free chunk cannot even delete.
-int64_t MetadataBytes(int64_t filesystem_bytes) {
-  return std::max<int64_t>(128 * kMiB, filesystem_bytes / 16);
-}
 
 absl::Status WriteFacts(const std::string& path, const VolumeFacts& facts, int64_t size_bytes) {
   Json json = FactsToJson(facts);
@@ -50,18 +43,15 @@ void DirectoryBackend::SetLimits(const DirectoryBackendOptions& options) {
 }
 
 absl::Status DirectoryBackend::Open() {
-  ASHLAR_ASSIGN_OR_RETURN(const bool btrfs, sys::IsBtrfs(root_));
-  if (!btrfs)
-    return absl::FailedPreconditionError(
-        absl::StrCat(root_, " does not lie on a btrfs filesystem"));
-  ASHLAR_RETURN_IF_ERROR(sys::EnableQuota(root_));
+  ASHLAR_ASSIGN_OR_RETURN(trees_, OpenQuotaTrees(root_));
   const std::string volumes = absl::StrCat(root_, "/volumes");
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(volumes, 0700));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(volumes));
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, kPartial)) continue;
     LogInfo("removing a volume that was never completed", {{"directory", name}});
-    ASHLAR_RETURN_IF_ERROR(Discard(absl::StrCat(volumes, "/", name)));
+    const std::string partial = absl::StrCat(volumes, "/", name);
+    wipes_.Start(partial, RemovalOf(partial));
   }
   return absl::OkStatus();
 }
@@ -80,15 +70,15 @@ absl::StatusOr<PoolUsage> DirectoryBackend::UsageLocked() {
     const absl::StatusOr<Json> facts = ReadFacts(path);
     if (!facts.ok()) continue;  // its room is not promised yet, or no more
     promised += JsonInt(*facts, {"sizeBytes"});
-    const auto usage = sys::ReadSubvolumeUsage(absl::StrCat(path, kData));
-    if (usage.ok()) held += usage->referenced_bytes;
+    held += trees_->UsedBytes(absl::StrCat(path, kData)).value_or(0);
   }
   ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(root_));
+  const int64_t metadata = trees_->MetadataBytes(fs.total_bytes);
   // What others of the filesystem hold is not ours to give. Bytes that volumes share are counted
   // for each of them, so `held` may be more than what is used.
-  const int64_t others = std::max<int64_t>(
-      0, fs.total_bytes - fs.available_bytes - held - MetadataBytes(fs.total_bytes));
-  int64_t capacity = fs.total_bytes - MetadataBytes(fs.total_bytes) - others;
+  const int64_t others =
+      std::max<int64_t>(0, fs.total_bytes - fs.available_bytes - held - metadata);
+  int64_t capacity = fs.total_bytes - metadata - others;
   if (options_.limit_bytes > 0) capacity = std::min(capacity, options_.limit_bytes);
   PoolUsage usage;
   usage.capacity_bytes = FloorMiB(capacity - options_.reserve_bytes);
@@ -103,21 +93,26 @@ absl::Status DirectoryBackend::CheckRoom(int64_t more_bytes) {
   return node_agent::CheckRoom(usage, more_bytes);
 }
 
-absl::StatusOr<StoredVolume> DirectoryBackend::Create(const CallContext&, const VolumeFacts& facts,
+absl::StatusOr<StoredVolume> DirectoryBackend::Create(const CallContext& context,
+                                                      const VolumeFacts& facts,
                                                       int64_t size_bytes) {
-  if (facts.mode != VolumeMode::kFilesystem || facts.fs_type != "btrfs")
+  if (facts.mode != VolumeMode::kFilesystem || facts.fs_type != trees_->fs_type())
+    return absl::UnimplementedError(absl::StrCat(
+        "a volume of this pool of the backend Directory is of mode filesystem and of type ",
+        trees_->fs_type()));
+  if (!facts.source.empty() && !trees_->copies())
     return absl::UnimplementedError(
-        "a volume of the backend Directory is of mode filesystem and of type btrfs");
+        absl::StrCat("the backend Directory makes no copies on ", trees_->fs_type()));
   const std::string path = PathOf(facts.id);
   if (sys::Exists(path)) return absl::AlreadyExistsError(absl::StrCat(path, " exists"));
   const std::string partial = absl::StrCat(path, kPartial);
-  ASHLAR_RETURN_IF_ERROR(Discard(partial));
+  ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, partial, RemovalOf(partial)));
   absl::Status made = Build(facts, size_bytes, partial);
   if (made.ok()) made = sys::RenameDurably(partial, path);
   if (!made.ok()) {
     // Nobody learns of the volume, so neither name may stay.
     (void)sys::RenameDurably(path, partial);
-    (void)Discard(partial);
+    (void)Discard(context, partial);
     return made;
   }
   return Describe(path);
@@ -141,11 +136,9 @@ absl::Status DirectoryBackend::Build(const VolumeFacts& facts, int64_t size_byte
     ASHLAR_RETURN_IF_ERROR(WriteFacts(partial, facts, size_bytes));
   }
   const std::string data = absl::StrCat(partial, kData);
-  ASHLAR_RETURN_IF_ERROR(
-      source.empty() ? sys::CreateSubvolume(data)
-                     : sys::SnapshotSubvolume(source, data, facts.kind == VolumeKind::kSnapshot));
-  ASHLAR_RETURN_IF_ERROR(sys::LimitSubvolume(data, size_bytes));
-  return sys::CommitBtrfs(data);
+  ASHLAR_RETURN_IF_ERROR(trees_->Create(data, source, facts.kind == VolumeKind::kSnapshot));
+  ASHLAR_RETURN_IF_ERROR(trees_->Limit(data, size_bytes));
+  return trees_->Commit(data);
 }
 
 absl::StatusOr<StoredVolume> DirectoryBackend::Describe(const std::string& path) {
@@ -155,8 +148,7 @@ absl::StatusOr<StoredVolume> DirectoryBackend::Describe(const std::string& path)
   volume.size_bytes = JsonInt(json, {"sizeBytes"});
   volume.path = absl::StrCat(path, kData);
   volume.form = VolumeForm::kDirectory;
-  ASHLAR_ASSIGN_OR_RETURN(const sys::SubvolumeUsage usage, sys::ReadSubvolumeUsage(volume.path));
-  volume.used_bytes = usage.referenced_bytes;
+  ASHLAR_ASSIGN_OR_RETURN(volume.used_bytes, trees_->UsedBytes(volume.path));
   return volume;
 }
 
@@ -192,21 +184,21 @@ absl::StatusOr<StoredVolume> DirectoryBackend::Grow(const CallContext&, const st
     ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - before.size_bytes));
     ASHLAR_RETURN_IF_ERROR(WriteFacts(PathOf(id), before.facts, size_bytes));
   }
-  ASHLAR_RETURN_IF_ERROR(sys::LimitSubvolume(before.path, size_bytes));
-  ASHLAR_RETURN_IF_ERROR(sys::CommitBtrfs(before.path));
+  ASHLAR_RETURN_IF_ERROR(trees_->Limit(before.path, size_bytes));
+  ASHLAR_RETURN_IF_ERROR(trees_->Commit(before.path));
   return Find(id);
 }
 
 // The limit is what the facts say, also after a crash between the two.
 absl::StatusOr<StoredVolume> DirectoryBackend::Prepare(const CallContext&, const std::string& id) {
   ASHLAR_ASSIGN_OR_RETURN(const StoredVolume volume, Find(id));
-  ASHLAR_RETURN_IF_ERROR(sys::LimitSubvolume(volume.path, volume.size_bytes));
+  ASHLAR_RETURN_IF_ERROR(trees_->Limit(volume.path, volume.size_bytes));
   return volume;
 }
 
-absl::Status DirectoryBackend::Discard(const std::string& partial) {
+absl::Status DirectoryBackend::Discard(const CallContext& context, const std::string& partial) {
   if (!sys::Exists(partial)) return absl::OkStatus();
-  ASHLAR_RETURN_IF_ERROR(sys::DeleteSubvolume(absl::StrCat(partial, kData)));
+  ASHLAR_RETURN_IF_ERROR(trees_->Delete(context, absl::StrCat(partial, kData)));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> files, sys::ListDirectory(partial));
   for (const std::string& file : files)
     ASHLAR_RETURN_IF_ERROR(
@@ -215,10 +207,14 @@ absl::Status DirectoryBackend::Discard(const std::string& partial) {
   return sys::SyncDirectory(absl::StrCat(root_, "/volumes"));
 }
 
-absl::Status DirectoryBackend::Remove(const CallContext&, const std::string& id) {
+Wipes::Work DirectoryBackend::RemovalOf(const std::string& partial) {
+  return [this, partial](const CallContext& context) { return Discard(context, partial); };
+}
+
+absl::Status DirectoryBackend::Remove(const CallContext& context, const std::string& id) {
   const std::string path = PathOf(id), partial = absl::StrCat(path, kPartial);
   if (sys::Exists(path)) ASHLAR_RETURN_IF_ERROR(sys::RenameDurably(path, partial));
-  return Discard(partial);
+  return wipes_.Run(context, partial, RemovalOf(partial));
 }
 
 }  // namespace ashlar::node_agent

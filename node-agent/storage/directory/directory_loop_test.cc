@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "lib/system/block_probe.h"
 #include "lib/system/files.h"
 #include "node-agent/testing/loop_lab.h"
 
@@ -151,6 +152,39 @@ TEST_F(DirectoryVolumes, WhatADirectoryCannotBeIsRefusedWithWhatItCan) {
   EXPECT_EQ(lab_->MountsBelow(lab_->Path("kubelet")), 0);
 }
 
+TEST_F(DirectoryVolumes, ADriveBecomesAPoolOfItsOwnAndIsFoundAgain) {
+  const std::string drive = lab_->MakeDrive(600 * kMiB);
+  PoolSpec own = pool_;
+  own.name = "q";
+  own.uid = "0f8fad5b-d9cb-469f-a165-70867728950f";
+  own.directory.reset();
+  own.devices = DeviceSource{{}, {drive}, {}, {}, 0, 0};
+  auto status = agent_->pools.Ensure({}, own);
+  ASSERT_TRUE(status.ok() && status->ready) << status.status() << status->message;
+  EXPECT_EQ(status->devices, std::vector{drive});
+  EXPECT_EQ(sys::ProbeSignature(drive)->type, "btrfs");
+  const auto all = agent_->scanner.Scan({});
+  for (const Drive& found : *all) {
+    if (found.device == drive) {
+      EXPECT_THAT(found.busy_reason, HasSubstr("is mounted at"));
+    }
+  }
+  ASSERT_EQ(agent_->volumes.Adopt({}, "q"), absl::OkStatus());
+  ASSERT_TRUE(volumes().Ensure({}, {"w", "q", 20 * kMiB}).ok());
+  ASSERT_EQ(volumes().Stage({}, {"w", Staging()}), absl::OkStatus());
+  std::ofstream(Staging() + "/kept") << "bytes";
+  ASSERT_EQ(volumes().Unstage({}, "w", Staging()), absl::OkStatus());
+  Restart("boot-2");
+  status = agent_->pools.Ensure({}, own);
+  ASSERT_TRUE(status.ok() && status->ready) << status.status() << status->message;
+  ASSERT_EQ(agent_->volumes.Adopt({}, "q"), absl::OkStatus());
+  ASSERT_EQ(volumes().Stage({}, {"w", Staging()}), absl::OkStatus());
+  EXPECT_EQ(*sys::ReadFile(Staging() + "/kept"), "bytes");
+  ASSERT_EQ(volumes().Unstage({}, "w", Staging()), absl::OkStatus());
+  ASSERT_EQ(volumes().Remove({}, "w"), absl::OkStatus());
+  EXPECT_EQ(agent_->pools.Remove({}, "q"), absl::OkStatus());
+}
+
 TEST_F(DirectoryVolumes, APoolOnAnotherFilesystemSaysWhatItNeeds) {
   PoolSpec other = pool_;
   other.name = "q";
@@ -158,7 +192,7 @@ TEST_F(DirectoryVolumes, APoolOnAnotherFilesystemSaysWhatItNeeds) {
   const auto status = agent_->pools.Ensure({}, other);
   ASSERT_TRUE(status.ok()) << status.status();
   EXPECT_FALSE(status->ready);
-  EXPECT_EQ(status->reason, "NotBtrfs");
+  EXPECT_EQ(status->reason, "NoQuota");
 }
 
 }  // namespace

@@ -2,41 +2,68 @@
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
-#include "lib/system/btrfs.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/pool_marker.h"
 
 namespace ashlar::node_agent {
+namespace {
+
+// Quotas are switched on when the backend opens it. Metadata is written twice, as mkfs.btrfs does
+// by itself for drives that turn.
+PoolFilesystem Btrfs(const PoolSpec& spec) {
+  return {"btrfs",
+          {"mkfs.btrfs", "-q", "-L", "ashlar", "-m", "dup", "-U", FilesystemUuid(spec.uid)},
+          ""};
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<DirectoryBackend>> DirectoryRoot::Open(const PoolSpec& spec,
+                                                                      const std::string& root) {
+  if (const auto trees = OpenQuotaTrees(root); absl::IsFailedPrecondition(trees.status()))
+    return NotReady("NoQuota", trees.status().message());
+  ASHLAR_RETURN_IF_ERROR(ClaimPoolRoot(spec, root));
+  DirectoryBackendOptions options;
+  options.root = root;
+  options.reserve_bytes = spec.reserve_bytes;
+  if (spec.directory) options.limit_bytes = spec.directory->capacity_bytes;
+  if (backend_ != nullptr) {
+    backend_->SetLimits(options);
+    return backend_;
+  }
+  auto backend = std::make_shared<DirectoryBackend>(options);
+  ASHLAR_RETURN_IF_ERROR(backend->Open());
+  return backend_ = std::move(backend);
+}
 
 absl::StatusOr<OpenedPool> DirectoryMedium::Open(const CallContext&, PoolRecord& record,
                                                  SavePoolRecord) {
   const std::string& path = record.spec.directory->path;
   ASHLAR_RETURN_IF_ERROR(CheckDirectoryAllowed(env_, path));
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(path));
-  ASHLAR_ASSIGN_OR_RETURN(const bool btrfs, sys::IsBtrfs(path));
-  if (!btrfs)
-    return NotReady("NotBtrfs",
-                    absl::StrCat(path,
-                                 " does not lie on a btrfs filesystem, which the backend Directory "
-                                 "needs for its quotas; the backend File works on any"));
-  ASHLAR_RETURN_IF_ERROR(ClaimPoolRoot(record.spec, path));
-  DirectoryBackendOptions options;
-  options.root = path;
-  options.reserve_bytes = record.spec.reserve_bytes;
-  options.limit_bytes = record.spec.directory->capacity_bytes;
-  if (backend_ == nullptr) {
-    auto backend = std::make_shared<DirectoryBackend>(options);
-    ASHLAR_RETURN_IF_ERROR(backend->Open());
-    backend_ = std::move(backend);
-  } else {
-    backend_->SetLimits(options);
-  }
-  return OpenedPool{backend_, {path}};
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<DirectoryBackend> backend,
+                          root_.Open(record.spec, path));
+  return OpenedPool{backend, {path}};
 }
 
 absl::Status DirectoryMedium::Close(const CallContext&, const PoolRecord& record) {
-  if (backend_ == nullptr) return absl::OkStatus();
+  if (!root_.is_open()) return absl::OkStatus();
   return ClearPoolRoot(record.spec.directory->path);
+}
+
+DirectoryDrive::DirectoryDrive(const PoolEnvironment& env, const PoolSpec& spec)
+    : drive_(env, spec, Btrfs(spec)) {}
+
+absl::StatusOr<OpenedPool> DirectoryDrive::Open(const CallContext& context, PoolRecord& record,
+                                                SavePoolRecord save) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::string target, drive_.Open(context, record, save));
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<DirectoryBackend> backend,
+                          root_.Open(record.spec, target));
+  return OpenedPool{backend, {drive_.device()}};
+}
+
+absl::Status DirectoryDrive::Close(const CallContext&, const PoolRecord& record) {
+  return drive_.Close(record);
 }
 
 }  // namespace ashlar::node_agent
