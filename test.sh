@@ -97,7 +97,10 @@ suite_checks() { need build check && build release && scripts checks test/checks
 suite_tidy() { need build check && build release && scripts tidy test/checks/tidy.py; }
 suite_unit() { need build runtime check && build release && with_ctest unit release -L '^unit$' -j2; }
 suite_contract() { need build runtime check lab && test/lab/cluster/build.sh && build release && with_ctest contract release -L '^contract$'; }
-suite_loop() { need build runtime check && build release && with_ctest loop release -L '^loop$'; }
+backends_table() { test/backends/table.py loop "$logs/loop-results/node_contract_loop_test.xml"; }
+suite_loop() {
+  need build runtime check && build release && with_ctest loop release -L '^loop$' && scripts backends backends_table
+}
 suite_standalone() {
   need build runtime check lab && test/lab/cluster/build.sh && build release &&
     scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh test/standalone/quickstart_test.sh

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
 #include "lib/system/files.h"
 #include "node-agent/volume/superblock.h"
 
@@ -59,6 +60,13 @@ void BackendContract::SetUp() {
   tested_ = GetParam().make();
   ASSERT_NE(tested_, nullptr);
   ASSERT_TRUE(backend().List()->empty());
+  // For docs/backends.md.
+  const BackendTraits traits = backend().Traits();
+  RecordProperty("block", traits.block);
+  RecordProperty("fsTypes", absl::StrJoin(traits.fs_types, ", "));
+  RecordProperty("grow", traits.grow);
+  RecordProperty("copy", traits.copy);
+  RecordProperty("granularityMiB", static_cast<int>(GetParam().granularity_bytes / kMiB));
 }
 
 absl::StatusOr<StoredVolume> BackendContract::Create(const std::string& id, int64_t size_bytes,
