@@ -83,6 +83,8 @@ clean() {
       die "not all could be removed, and $data stays. Something may still use $mountpoint: end it and repeat --clean"
   fi
   if [ -d "$mountpoint" ]; then rmdir "$mountpoint"; fi
+  # Images of snapshots are immutable.
+  if [ -d "$data" ]; then chattr -R -f -i "$data" || true; fi
   rm -rf "$data" "$logs"
   echo "Nothing of the quickstart is left but the packages and the build in $PWD/build."
 }

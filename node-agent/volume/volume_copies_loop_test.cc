@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "lib/base/log.h"
 #include "lib/system/files.h"
+#include "lib/system/immutable_file.h"
 #include "node-agent/storage/pool_types.h"
 #include "node-agent/testing/loop_lab.h"
 #include "node-agent/volume/superblock.h"
@@ -159,6 +160,28 @@ TEST_P(CopiesTest, WhatDoesNotFitTheSourceIsRefusedAndLeavesNothing) {
   EXPECT_EQ(snapshot({{"t", "v"}, {"u", "absent"}}), StatusCode::kNotFound);
   EXPECT_EQ(agent_->volumes.List().size(), 2u);
   ASSERT_DONE(Remove("v"));
+  ASSERT_DONE(Remove("s", VolumeKind::kSnapshot));
+  ExpectNothingLeft();
+}
+
+TEST_P(CopiesTest, ASnapshotIsSealedUntilItIsRemovedAlsoAfterACrashInBetween) {
+  ASSERT_DONE(Make("v"));
+  ASSERT_DONE(agent_->volumes.EnsureSnapshots({}, {{"s", "v"}}).status());
+  const std::string image = pool_ + "/volumes/s.img";
+  const auto sealed = [&] {
+    return !sys::OpenFile(image, O_RDWR).ok() && unlink(image.c_str()) != 0 &&
+           truncate(image.c_str(), 0) != 0;
+  };
+  EXPECT_TRUE(sealed());
+  EXPECT_EQ(agent_->volumes.Resize({}, "s", 640 * kMiB).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  ASSERT_DONE(Make("r", "s"));
+  // As a crash behind the rename, or in the middle of a removal, leaves it.
+  ASSERT_DONE(sys::SetImmutable(image, false));
+  agent_.reset();
+  agent_ = StartAgent();
+  EXPECT_TRUE(sealed());
+  for (const char* id : {"v", "r"}) ASSERT_DONE(Remove(id));
   ASSERT_DONE(Remove("s", VolumeKind::kSnapshot));
   ExpectNothingLeft();
 }

@@ -148,6 +148,8 @@ absl::StatusOr<VolumeStatus> VolumeManager::Resize(const CallContext& context,
   ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
   ASHLAR_ASSIGN_OR_RETURN(VolumeEntry entry, Existing(id));
+  if (entry.record.facts.kind == VolumeKind::kSnapshot)
+    return absl::FailedPreconditionError(absl::StrCat(id, " is a snapshot, which does not grow"));
   ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(size_bytes, ""));
   if (size <= entry.stored->size_bytes) return StatusOf(entry);
   const VolumePhase before = entry.record.phase;

@@ -11,6 +11,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/file_clone.h"
 #include "lib/system/files.h"
+#include "lib/system/immutable_file.h"
 #include "node-agent/storage/file/shared_blocks.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/room.h"
@@ -46,6 +47,14 @@ absl::Status FillHoles(int fd, int64_t size_bytes, const std::string& path) {
 // Of an image that shares blocks: writing to them takes it apart, in pieces of 128 KiB or more,
 // each of which has an entry of 16 bytes in its extent map.
 int64_t FragmentBytes(int64_t size_bytes) { return size_bytes / 8192; }
+
+// A snapshot that cannot be sealed is as good as another, but for the protection.
+void Seal(const std::string& path) {
+  const absl::Status sealed = sys::SetImmutable(path, true);
+  if (!sealed.ok())
+    LogWarning("the image of a snapshot is not protected against changes",
+               {{"file", path}, {"error", std::string(sealed.message())}});
+}
 
 // Of a volume; the file of a snapshot cannot be written.
 constexpr mode_t kWritable = 0600, kReadOnly = 0400;
@@ -154,6 +163,7 @@ absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
     (void)Discard(image);
     return made;
   }
+  if (facts.kind == VolumeKind::kSnapshot) Seal(image);
   return Describe(image);
 }
 
@@ -260,9 +270,9 @@ absl::StatusOr<StoredVolume> FileBackend::Grow(const CallContext&, const std::st
 
 absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std::string& id) {
   const std::string path = ImagePath(id);
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR));
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat stat, sys::StatFile(path));
   if (stat.used_bytes < stat.size_bytes && stat.permissions != kReadOnly) {
+    ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR));
     MutexLock lock(space_mu_);
     if (!options_.sparse) ASHLAR_RETURN_IF_ERROR(FillHoles(fd.get(), stat.size_bytes, path));
   }
@@ -270,7 +280,11 @@ absl::StatusOr<StoredVolume> FileBackend::Prepare(const CallContext&, const std:
 }
 
 absl::Status FileBackend::Discard(const std::string& path) {
-  // A snapshot opens for writing too, since only root is here.
+  // A snapshot opens for writing too, since only root is here, once its seal is broken. After a
+  // crash it is whole, and sealed again.
+  const absl::Status unsealed = sys::SetImmutable(path, false);
+  if (absl::IsNotFound(unsealed)) return absl::OkStatus();
+  if (!absl::IsUnimplemented(unsealed)) ASHLAR_RETURN_IF_ERROR(unsealed);
   // Held open, so that the name goes first: a crash cannot leave an image that is empty but looks
   // complete. If this process dies in between, the kernel frees the blocks.
   const absl::StatusOr<UniqueFd> fd = sys::OpenFile(path, O_RDWR);
@@ -296,6 +310,8 @@ absl::Status FileBackend::RemoveLeftovers() {
   }
   ASHLAR_ASSIGN_OR_RETURN(const bool can_copy, sys::CanClone(VolumesDirectory()));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> volumes, List());
+  for (const StoredVolume& volume : volumes)
+    if (volume.facts.kind == VolumeKind::kSnapshot) Seal(volume.path);
   MutexLock lock(space_mu_);
   can_copy_ = can_copy;
   has_copies_ = std::any_of(volumes.begin(), volumes.end(), [](const StoredVolume& volume) {

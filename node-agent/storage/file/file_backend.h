@@ -11,6 +11,8 @@
 // saves writing, not room: a copy that can be written is promised all its bytes, a snapshot, whose
 // file has mode 0400, those that its source had written. So a full volume finds a free block for
 // every block that it shares, whatever was snapshot and whatever else the pool was asked for.
+// The image of a snapshot is immutable, where the filesystem can keep it so, from when it is
+// complete until Remove: nothing changes or removes it by mistake, not even root.
 // RemoveLeftovers comes before all else.
 // Thread-safe as StorageBackend says.
 #pragma once
@@ -39,8 +41,8 @@ class FileBackend final : public StorageBackend {
   // From now on these limits hold. The root does not change.
   void SetLimits(const FileBackendOptions& options);
 
-  // Removes what an interrupted Create left, and finds out whether the filesystem can copy. Called
-  // once, before any Create.
+  // Removes what an interrupted Create left, makes snapshots immutable where that was interrupted,
+  // and finds out whether the filesystem can copy. Called once, before any Create.
   absl::Status RemoveLeftovers();
 
   BackendTraits Traits() const override;
