@@ -1,10 +1,10 @@
 #include "csi/agent_extents.h"
 
-#include <algorithm>
-#include <tuple>
+#include <optional>
+#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "lib/agents/agent_pod.h"
 #include "lib/base/status_macros.h"
 #include "lib/kube/core_kinds.h"
 #include "lib/rpc/channel.h"
@@ -12,43 +12,17 @@
 #include "lib/rpc/tls_files.h"
 
 namespace ashlar::csi_driver {
-namespace {
-
-constexpr char kAgentName[] = "ashlar-node-agent";
-constexpr char kAgentPods[] = "app.kubernetes.io/component=node-agent";
-
-// The container port named "agent", or 0.
-int64_t AgentPort(const Json& pod) {
-  const Json* containers = FindJson(pod, {"spec", "containers"});
-  if (containers == nullptr || !containers->is_array()) return 0;
-  for (const Json& container : *containers) {
-    const Json* ports = FindJson(container, {"ports"});
-    if (ports == nullptr || !ports->is_array()) continue;
-    for (const Json& port : *ports)
-      if (JsonString(port, {"name"}) == "agent") return JsonInt(port, {"containerPort"});
-  }
-  return 0;
-}
-
-}  // namespace
 
 absl::StatusOr<std::string> AgentAddress(const std::vector<Json>& pods, const std::string& node) {
-  std::tuple<bool, std::string, std::string> best;  // it stays, its age, its address
+  std::optional<AgentPod> best;
+  const auto rank = [](const AgentPod& pod) { return std::make_pair(!pod.leaving, pod.created); };
   for (const Json& pod : pods) {
-    const std::string ip = JsonString(pod, {"status", "podIP"});
-    const std::string phase = JsonString(pod, {"status", "phase"});
-    const int64_t port = AgentPort(pod);
-    if (JsonString(pod, {"spec", "nodeName"}) != node || ip.empty() || port == 0) continue;
-    if (phase == "Failed" || phase == "Succeeded") continue;
-    best = std::max(best,
-                    std::make_tuple(JsonString(pod, {"metadata", "deletionTimestamp"}).empty(),
-                                    JsonString(pod, {"metadata", "creationTimestamp"}),
-                                    absl::StrContains(ip, ':') ? absl::StrCat("[", ip, "]:", port)
-                                                               : absl::StrCat(ip, ":", port)));
+    std::optional<AgentPod> agent = ReadAgentPod(pod);
+    if (!agent || agent->node != node) continue;
+    if (!best || rank(*best) < rank(*agent)) best = std::move(agent);
   }
-  const std::string& address = std::get<2>(best);
-  if (address.empty()) return absl::UnavailableError(absl::StrCat("node ", node, " runs no agent"));
-  return address;
+  if (!best) return absl::UnavailableError(absl::StrCat("node ", node, " runs no agent"));
+  return best->address;
 }
 
 absl::Status AgentExtents::List(const CallContext& context, const std::string& node,
@@ -56,7 +30,7 @@ absl::Status AgentExtents::List(const CallContext& context, const std::string& n
   ASHLAR_ASSIGN_OR_RETURN(const kube::ListResult pods,
                           kube_.List(context, kube::kPod,
                                      {.space = space_,
-                                      .label_selector = kAgentPods,
+                                      .label_selector = kAgentPodSelector,
                                       .field_selector = absl::StrCat("spec.nodeName=", node)}));
   ASHLAR_ASSIGN_OR_RETURN(const std::string address, AgentAddress(pods.items, node));
   const auto stub = agent::v1::NodeAgent::NewStub(dial_(address));

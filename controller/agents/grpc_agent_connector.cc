@@ -3,14 +3,13 @@
 #include <utility>
 
 #include "ashlar/agent/v1/node_agent.grpc.pb.h"
+#include "lib/agents/agent_pod.h"
 #include "lib/rpc/channel.h"
 #include "lib/rpc/client_call.h"
 #include "lib/rpc/tls_files.h"
 
 namespace ashlar::controller {
 namespace {
-
-constexpr char kAgentName[] = "ashlar-node-agent";
 
 using agent::v1::NodeAgent;
 

@@ -4,38 +4,12 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-
 namespace ashlar::controller {
-namespace {
-
-// The container port named "agent", or 0.
-int64_t AgentPort(const Json& pod) {
-  const Json* containers = FindJson(pod, {"spec", "containers"});
-  if (containers == nullptr || !containers->is_array()) return 0;
-  for (const Json& container : *containers) {
-    const Json* ports = FindJson(container, {"ports"});
-    if (ports == nullptr || !ports->is_array()) continue;
-    for (const Json& port : *ports) {
-      if (JsonString(port, {"name"}) == "agent") return JsonInt(port, {"containerPort"});
-    }
-  }
-  return 0;
-}
-
-}  // namespace
 
 std::optional<AgentAddress> AgentAddressOf(const Json& pod) {
-  const std::string ip = JsonString(pod, {"status", "podIP"});
-  const std::string node = JsonString(pod, {"spec", "nodeName"});
-  const std::string phase = JsonString(pod, {"status", "phase"});
-  const int64_t port = AgentPort(pod);
-  if (ip.empty() || node.empty() || port == 0) return std::nullopt;
-  if (phase == "Failed" || phase == "Succeeded") return std::nullopt;
-  const bool v6 = absl::StrContains(ip, ':');
-  return AgentAddress{node, v6 ? absl::StrCat("[", ip, "]:", port) : absl::StrCat(ip, ":", port),
-                      JsonString(pod, {"metadata", "uid"})};
+  const std::optional<AgentPod> agent = ReadAgentPod(pod);
+  if (!agent) return std::nullopt;
+  return AgentAddress{agent->node, agent->address, agent->uid};
 }
 
 std::vector<std::string> PodAgents::Note(const api::ObjectKey& key, const Json* pod) {

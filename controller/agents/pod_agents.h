@@ -10,14 +10,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "controller/agents/agent_directory.h"
+#include "lib/agents/agent_pod.h"
 #include "lib/api/kind_info.h"
 #include "lib/base/json.h"
 #include "lib/base/mutex.h"
 
 namespace ashlar::controller {
-
-// The label that the agents' pods carry.
-inline constexpr char kAgentPodSelector[] = "app.kubernetes.io/component=node-agent";
 
 // Where the pod answers as an agent; nullopt if it does not, or not yet.
 std::optional<AgentAddress> AgentAddressOf(const Json& pod);
