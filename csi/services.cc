@@ -41,6 +41,8 @@ csi::v1::GetPluginCapabilitiesResponse Capabilities(Mode mode, bool metadata) {
   using Expansion = csi::v1::PluginCapability::VolumeExpansion;
   csi::v1::GetPluginCapabilitiesResponse response;
   if (mode != Mode::kNode) {
+    response.add_capabilities()->mutable_service()->set_type(
+        Service::SNAPSHOT_ACCESSIBILITY_CONSTRAINTS);
     response.add_capabilities()->mutable_service()->set_type(Service::CONTROLLER_SERVICE);
     response.add_capabilities()->mutable_service()->set_type(Service::GROUP_CONTROLLER_SERVICE);
   }

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "csi/names.h"
 #include "csi/request_validation.h"
+#include "csi/topology.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/status_macros.h"
@@ -121,6 +124,9 @@ void Fill(const Snapshot& snapshot, csi::v1::Snapshot& out) {
   *out.mutable_creation_time() = snapshot.status().creation_time();
   out.set_ready_to_use(api::IsConditionTrue(snapshot.status().conditions(), "Ready"));
   out.set_group_snapshot_id(snapshot.spec().group());
+  if (!snapshot.spec().node_name().empty())
+    (*out.add_accessible_topology()->mutable_segments())[kTopologyKey] =
+        snapshot.spec().node_name();
 }
 
 // The name of the snapshot of a volume that is taken with a group.
@@ -143,6 +149,21 @@ absl::StatusOr<Snapshot> Snapshots::Find(const CallContext& context, const std::
   return api::FromJson<Snapshot>(*object);
 }
 
+absl::Status Snapshots::CheckTopology(const CallContext& context,
+                                      const csi::v1::TopologyRequirement& required,
+                                      const std::string& node) {
+  ASHLAR_ASSIGN_OR_RETURN(
+      const std::vector<TopologyTerm> terms,
+      ReadTopologies("accessibility_requirements.requisite", required.requisite()));
+  if (terms.empty()) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> nodes, NodesOf(context, client_, terms));
+  if (absl::c_linear_search(nodes, node)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "accessibility_requirements.requisite: a snapshot lies on the node of its "
+      "volume, ",
+      node, ", asked for is ", nodes.empty() ? "what no node is" : absl::StrJoin(nodes, ", ")));
+}
+
 absl::StatusOr<csi::v1::CreateSnapshotResponse> Snapshots::CreateSnapshot(
     const CallContext& context, const csi::v1::CreateSnapshotRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
@@ -155,7 +176,10 @@ absl::StatusOr<csi::v1::CreateSnapshotResponse> Snapshots::CreateSnapshot(
   wanted.mutable_spec()->set_volume(request.source_volume_id());
   absl::StatusOr<Snapshot> snapshot = Find(context, wanted.metadata().name());
   if (absl::IsNotFound(snapshot.status())) {
-    ASHLAR_RETURN_IF_ERROR(volumes_.Find(context, request.source_volume_id()).status());
+    ASHLAR_ASSIGN_OR_RETURN(const v1alpha1::Volume volume,
+                            volumes_.Find(context, request.source_volume_id()));
+    ASHLAR_RETURN_IF_ERROR(
+        CheckTopology(context, request.accessibility_requirements(), volume.spec().node_name()));
     snapshot = FindOrCreate(context, client_, snapshots_, wanted);
   }
   ASHLAR_RETURN_IF_ERROR(snapshot.status());

@@ -27,8 +27,9 @@ class Snapshots {
         group_waiter_(groups, clock) {}
 
   // NotFound: no such volume. AlreadyExists: the name is that of a snapshot of another volume.
-  // ResourceExhausted: no room. FailedPrecondition: the pool makes no copies, or the volume cannot
-  // be copied now. DeadlineExceeded: it is still being taken, a repeat goes on.
+  // ResourceExhausted: no room, or its volume's node is none of those that are asked for.
+  // FailedPrecondition: the pool makes no copies, or the volume cannot be copied now.
+  // DeadlineExceeded: it is still being taken, a repeat goes on.
   absl::StatusOr<csi::v1::CreateSnapshotResponse> CreateSnapshot(
       const CallContext& context, const csi::v1::CreateSnapshotRequest& request);
   absl::StatusOr<csi::v1::DeleteSnapshotResponse> DeleteSnapshot(
@@ -55,6 +56,9 @@ class Snapshots {
 
  private:
   absl::Status CheckSynced() const;
+  // ResourceExhausted: the copies of what lies on `node` cannot be used where it is required.
+  absl::Status CheckTopology(const CallContext& context,
+                             const csi::v1::TopologyRequirement& required, const std::string& node);
   absl::StatusOr<csi::v1::VolumeGroupSnapshot> Describe(const CallContext& context,
                                                         const v1alpha1::SnapshotGroup& group);
   // Deletes the object and waits until it is gone. Absent is success.

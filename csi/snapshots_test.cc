@@ -6,6 +6,7 @@
 #include "csi/names.h"
 #include "csi/testing/carving_controller.h"
 #include "csi/testing/taking_controller.h"
+#include "csi/topology.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/api/kinds.h"
@@ -123,6 +124,28 @@ TEST_F(SnapshotsTest, ASnapshotIsTakenOnceListedAndDeleted) {
     EXPECT_TRUE(snapshots_.DeleteSnapshot({}, remove).ok()) << "absent is success";
   }
   EXPECT_EQ(snapshots_.GetSnapshot({}, get).status().code(), StatusCode::kNotFound);
+}
+
+TEST_F(SnapshotsTest, ASnapshotIsUsableOnTheNodeOfItsVolumeAndRefusedWhereAnotherIsRequired) {
+  csi::v1::CreateSnapshotRequest request;
+  request.set_name("s");
+  request.set_source_volume_id("v");
+  const auto require = [&](const std::string& key, const std::string& value) {
+    request.mutable_accessibility_requirements()->clear_requisite();
+    (*request.mutable_accessibility_requirements()->add_requisite()->mutable_segments())[key] =
+        value;
+    return snapshots_.CreateSnapshot({}, request);
+  };
+  const absl::Status elsewhere = require(kTopologyKey, "n2").status();
+  EXPECT_EQ(elsewhere.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(elsewhere.message()), testing::HasSubstr("n1, asked for is n2"));
+  EXPECT_EQ(require("zone", "none").status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(require("zone", "not a label").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_FALSE(Exists("s"));
+  const auto taken = require(kTopologyKey, "n1");
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  ASSERT_EQ(taken->snapshot().accessible_topology_size(), 1);
+  EXPECT_EQ(NodeOf(taken->snapshot().accessible_topology(0)), "n1");
 }
 
 TEST_F(SnapshotsTest, ARefusalHasItsCodeAndLeavesNothing) {

@@ -78,7 +78,9 @@ filesystem() {
 sanity() {
   printf 'pool: sanity\ncsi.storage.k8s.io/fstype: %s\n' "$(filesystem)" >"$work/parameters.yaml"
   printf 'readIops: "5k"\nwriteBytesPerSecond: 500Mi\ntrim: Daily\n' >"$work/mutable.yaml"
-  "$cache/csi-sanity" --csi.endpoint "$endpoint" --csi.mountdir "$work/mnt-$1" --csi.stagingdir "$work/staging-$1" \
+  # The test that is left out compares a received message with a sent one by reflect.DeepEqual, which sees that only one of
+  # them has a cached size: a driver that tells where a snapshot can be used cannot pass. csi/snapshots_test.cc tests the same.
+  "$cache/csi-sanity" --ginkgo.skip "creating a snapshot with accessibility requirements" --csi.endpoint "$endpoint" --csi.mountdir "$work/mnt-$1" --csi.stagingdir "$work/staging-$1" \
     --csi.testvolumeparameters "$work/parameters.yaml" --csi.testvolumeaccesstype "$1" \
     --csi.testvolumemutableparameters "$work/mutable.yaml" \
     --csi.testvolumesize $((512 << 20)) --csi.testvolumeexpandsize $((1 << 30)) \
