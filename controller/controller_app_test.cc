@@ -15,6 +15,8 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 const api::KindInfo& kVolume() { return api::Kind<v1alpha1::Volume>(); }
 const api::KindInfo& kPool() { return api::Kind<v1alpha1::Pool>(); }
@@ -501,12 +503,36 @@ TEST_F(ControllerAppTimeTest, AVolumeThatNobodyKnowsIsToldOfAndLeftAlone) {
   lab_.Start();
   lab_.AwaitCondition(kPool(), "fast", "Ready", "True", "Ready");
   agent->AddVolume("stranger", "fast", kGi);
+  agent->AddVolume("csi-1", "fast", 2 * kGi, true);  // a pod's own, which has no object
   std::string message;
   std::jthread wait([&] { message = lab_.AwaitEvent("NodeInventory", "n1", "UnknownVolume"); });
   AdvanceUntil([&] { return clock_.Now() > absl::FromUnixSeconds(1700000000 + 120); });
   wait.join();
   EXPECT_THAT(message, HasSubstr("volume stranger"));
-  EXPECT_THAT(agent->Volumes(), ElementsAre("stranger"));
+  const auto events = lab_.server.List({}, kube::kEvent, {});
+  ASSERT_TRUE(events.ok());
+  for (const Json& event : events->items)
+    EXPECT_THAT(JsonString(event, {"message"}), Not(HasSubstr("csi-1")));
+  EXPECT_THAT(agent->Volumes(), UnorderedElementsAre("csi-1", "stranger"));
+}
+
+TEST_F(ControllerAppTest, AVolumeOfAPodsOwnTakesItsBytesAndIsNobodyElses) {
+  auto agent = lab_.AddNode("n1", 10 * kGi);
+  lab_.MakePool("fast");
+  lab_.Start();
+  lab_.AwaitCondition(kPool(), "fast", "Ready", "True", "Ready");
+  agent->AddVolume("csi-1", "fast", 7 * kGi, true);
+  lab_.Await(kPool(), "fast", [](const Json* pool) {
+    return pool != nullptr && JsonString(*pool, {"status", "allocated"}) == "7Gi";
+  });
+  lab_.MakeVolume("large", "4Gi");
+  lab_.AwaitCondition(kVolume(), "large", "Carved", "False", "NoCapacity");
+  // An object of that name has nothing to do with it, and is refused by the agent.
+  lab_.MakeVolume("csi-1", "1Gi");
+  lab_.AwaitCondition(kVolume(), "csi-1", "Carved", "False", "CarveFailed");
+  lab_.Delete(kVolume(), "csi-1");
+  lab_.AwaitGone(kVolume(), "csi-1");
+  EXPECT_THAT(agent->Volumes(), ElementsAre("csi-1"));
 }
 
 TEST_F(ControllerAppTest, VolumesOfOtherNodesGoOnWhileTheAgentOfOneHangs) {

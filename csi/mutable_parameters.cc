@@ -28,6 +28,8 @@ constexpr LimitKey kLimitKeys[] = {
     {"writeBytesPerSecond", "100Mi", &VolumeLimits::set_write_bytes_per_second},
     {"writeIops", "5k", &VolumeLimits::set_write_iops},
 };
+constexpr char kLimitValues[] =
+    "a whole number of at least 1, such as `5k` or `100Mi`; none in pools of the backend Directory";
 
 absl::Status ReadLimit(const LimitKey& key, const std::string& value, VolumeLimits& limits) {
   const absl::StatusOr<api::Quantity> quantity = api::Quantity::Parse(value);
@@ -53,6 +55,23 @@ bool SameTrim(const std::string& a, const std::string& b) {
 }
 
 }  // namespace
+
+const std::vector<MutableParameterRule>& MutableParameterRules() {
+  static const auto* const rules = new std::vector<MutableParameterRule>{
+      {"readBytesPerSecond", "Bytes that each pod may read from the volume in a second.",
+       kLimitValues, "no limit", "fast"},
+      {"readIops", "Reads of each pod from the volume in a second.", kLimitValues, "no limit",
+       "0.5"},
+      {kTrim,
+       "How often the free space of the mounted filesystem goes back to the pool, where volumes "
+       "take bytes as they are written.",
+       "`Never`, `Daily`, `Weekly`", "`Weekly`", "Hourly"},
+      {"writeBytesPerSecond", "Bytes that each pod may write to the volume in a second.",
+       kLimitValues, "no limit", "-1"},
+      {"writeIops", "Writes of each pod to the volume in a second.", kLimitValues, "no limit", "0"},
+  };
+  return *rules;
+}
 
 absl::StatusOr<MutableParameters> ReadMutableParameters(
     const google::protobuf::Map<std::string, std::string>& parameters) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "ashlar/v1alpha1/volume.pb.h"
@@ -13,6 +14,16 @@ struct MutableParameters {
   v1alpha1::VolumeLimits limits;
   std::string trim;  // empty: not said
 };
+
+// For the reference page: what there is, and a value that is refused.
+struct MutableParameterRule {
+  const char* name;
+  const char* meaning;
+  const char* accepted;
+  const char* absent;
+  const char* wrong;
+};
+const std::vector<MutableParameterRule>& MutableParameterRules();
 
 // InvalidArgument names the key, its value and what is accepted; unknown keys are refused.
 absl::StatusOr<MutableParameters> ReadMutableParameters(

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "csi/names.h"
+#include "csi/parameters.h"
 #include "csi/request_validation.h"
 #include "csi/volume_health.h"
 #include "lib/base/status_macros.h"
@@ -22,6 +23,26 @@ absl::StatusOr<Access> RequiredAccess(bool present, const csi::v1::VolumeCapabil
 
 absl::Status CheckOptionalPath(absl::string_view field, const std::string& path) {
   return path.empty() ? absl::OkStatus() : CheckPath(field, path);
+}
+
+// Kubernetes says so of a volume that stands in the spec of a pod; without CSIDriver's
+// podInfoOnMount it would not.
+bool IsInline(const csi::v1::NodePublishVolumeRequest& request) {
+  const auto said = request.volume_context().find("csi.storage.k8s.io/ephemeral");
+  return said != request.volume_context().end() && said->second == "true";
+}
+
+absl::StatusOr<agent::v1::InlineVolume> ReadInlineVolume(const StringMap& attributes,
+                                                         const Access& access) {
+  if (access.block) return absl::InvalidArgumentError("an inline volume can't be a block device");
+  ASHLAR_ASSIGN_OR_RETURN(const Parameters parameters,
+                          ReadParameters(ParameterPlace::kInlineVolume, attributes));
+  ASHLAR_RETURN_IF_ERROR(CheckRequired(ParameterPlace::kInlineVolume, attributes));
+  agent::v1::InlineVolume volume;
+  volume.set_pool(parameters.pool);
+  volume.set_size_bytes(parameters.size_bytes);
+  volume.set_fs_type(access.fs_type);
+  return volume;
 }
 
 void AddUsage(csi::v1::VolumeUsage::Unit unit, int64_t total, int64_t available, int64_t used,
@@ -69,14 +90,18 @@ absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
   ASHLAR_RETURN_IF_ERROR(CheckPath("target_path", request.target_path()));
   ASHLAR_ASSIGN_OR_RETURN(const Access access, RequiredAccess(request.has_volume_capability(),
                                                               request.volume_capability()));
-  if (request.staging_target_path().empty()) {
-    // The code that the specification names for this case.
-    return absl::FailedPreconditionError("staging_target_path is required: stage the volume first");
-  }
-  ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
   agent::v1::PublishVolumeRequest publish;
   publish.set_volume_id(request.volume_id());
-  publish.set_staging_path(request.staging_target_path());
+  if (IsInline(request)) {
+    ASHLAR_ASSIGN_OR_RETURN(*publish.mutable_inline_volume(),
+                            ReadInlineVolume(request.volume_context(), access));
+  } else if (request.staging_target_path().empty()) {
+    // The code that the specification names for this case.
+    return absl::FailedPreconditionError("staging_target_path is required: stage the volume first");
+  } else {
+    ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
+    publish.set_staging_path(request.staging_target_path());
+  }
   publish.set_target_path(request.target_path());
   publish.set_mode(ModeOf(access));
   publish.set_read_only(request.readonly() || access.read_only);

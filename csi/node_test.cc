@@ -187,6 +187,48 @@ TEST_F(NodeTest, TheGroupOfAMountReachesTheAgent) {
   EXPECT_EQ(agent_.publish().mount_group(), 4000u);
 }
 
+TEST_F(NodeTest, AVolumeOfAPodsOwnIsAskedForWithItsPoolAndSize) {
+  csi::v1::NodePublishVolumeRequest publish = Publish(AccessMode::SINGLE_NODE_WRITER);
+  publish.clear_staging_target_path();
+  auto& context = *publish.mutable_volume_context();
+  context["csi.storage.k8s.io/ephemeral"] = "true";
+  context["csi.storage.k8s.io/pod.name"] = "p";
+  context["csi.storage.k8s.io/serviceAccount.name"] = "default";
+  context["pool"] = "fast";
+  context["size"] = "1.5Gi";
+  publish.set_readonly(true);
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().staging_path(), "");
+  EXPECT_EQ(agent_.publish().inline_volume().pool(), "fast");
+  EXPECT_EQ(agent_.publish().inline_volume().size_bytes(), int64_t{3} << 29);
+  EXPECT_EQ(agent_.publish().inline_volume().fs_type(), "xfs");
+  EXPECT_TRUE(agent_.publish().read_only());
+  const int calls = agent_.calls();
+  const auto refused = [&](const char* name, const char* value) {
+    csi::v1::NodePublishVolumeRequest wrong = publish;
+    if (value == nullptr)
+      wrong.mutable_volume_context()->erase(name);
+    else
+      (*wrong.mutable_volume_context())[name] = value;
+    const absl::Status status = node_.PublishVolume({}, wrong).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << name;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+  };
+  refused("pool", nullptr);
+  refused("pool", "");
+  refused("pool", "Not a name");
+  refused("size", nullptr);
+  refused("size", "plenty");
+  refused("size", "-1Gi");
+  refused("size", "0");
+  refused("colour", "blue");
+  publish.mutable_volume_capability()->mutable_block();
+  EXPECT_EQ(node_.PublishVolume({}, publish).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(agent_.calls(), calls);
+  context["csi.storage.k8s.io/ephemeral"] = "false";
+  EXPECT_EQ(node_.PublishVolume({}, publish).status().code(), StatusCode::kFailedPrecondition);
+}
+
 TEST_F(NodeTest, HealthIsWhatTheAgentSays) {
   csi::v1::NodeGetVolumeHealthRequest request;
   request.set_volume_id("v1");

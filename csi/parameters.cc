@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "csi/request_validation.h"
+#include "lib/api/quantity.h"
 #include "lib/base/status_macros.h"
 
 namespace ashlar::csi_driver {
@@ -33,8 +34,20 @@ absl::Status ReadFsType(absl::string_view field, const std::string& value, Param
   return absl::OkStatus();
 }
 
+absl::Status ReadInlineSize(absl::string_view field, const std::string& value,
+                            Parameters& parameters) {
+  const absl::StatusOr<int64_t> bytes = api::ParseBytes(value);
+  if (!bytes.ok() || *bytes <= 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " '", value, "' is not a size above 0, such as 10Gi"));
+  }
+  parameters.size_bytes = *bytes;
+  return absl::OkStatus();
+}
+
+// As the one who wrote the map knows it.
 const char* MapOf(Place place) {
-  return place == Place::kStorageClass ? "parameters" : "mutable_parameters";
+  return place == Place::kInlineVolume ? "volumeAttributes" : "parameters";
 }
 
 const ParameterRule* FindRule(Place place, absl::string_view name) {
@@ -62,6 +75,7 @@ void ReadAdded(absl::string_view name, const std::string& value, Parameters& par
 
 bool MayBeAdded(Place place, absl::string_view name) {
   if (!absl::ConsumePrefix(&name, kKubernetes)) return false;
+  if (place == Place::kInlineVolume) return true;  // who the pod is, and what it may do
   return place == Place::kStorageClass &&
          (name == "pvc/namespace" || name == "pvc/name" || name == "pv/name");
 }
@@ -73,7 +87,14 @@ const std::vector<ParameterRule>& ParameterRules() {
       {Place::kStorageClass, "pool", "The Pool that volumes are carved from.", "the name of a Pool",
        nullptr, "Fast_Disks", ReadPool},
       {Place::kStorageClass, kFsType, "The filesystem of volumes that are not raw block devices.",
-       "`ext4`, `xfs`", "`ext4`", "ntfs", ReadFsType},
+       "`ext4`, `xfs`; in pools of the backend Directory `btrfs` or `xfs`, as the pool lies on",
+       "`ext4`; in pools of the backend Directory what the pool lies on", "ntfs", ReadFsType},
+      {Place::kInlineVolume, "pool",
+       "The Pool of the pod's node that the volume is carved from; it must allow it by "
+       "`spec.inlineVolumes.maxSize`.",
+       "the name of a Pool", nullptr, "Fast_Disks", ReadPool},
+      {Place::kInlineVolume, "size", "The size of the volume.",
+       "a quantity of bytes, such as `10Gi`", nullptr, "plenty", ReadInlineSize},
   };
   return *rules;
 }
@@ -109,9 +130,11 @@ absl::Status CheckRequired(ParameterPlace place, const StringMap& values) {
 }
 
 absl::Status CheckFsType(absl::string_view field, absl::string_view fs_type) {
-  if (fs_type.empty() || fs_type == "ext4" || fs_type == "xfs") return absl::OkStatus();
+  if (fs_type.empty() || fs_type == "ext4" || fs_type == "xfs" || fs_type == "btrfs") {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat(field, " '", fs_type, "' is not known; accepted: ext4, xfs"));
+      absl::StrCat(field, " '", fs_type, "' is not known; accepted: ext4, xfs, btrfs"));
 }
 
 }  // namespace ashlar::csi_driver

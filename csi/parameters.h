@@ -1,6 +1,6 @@
-// What people may set on a volume: one table, from which requests are checked and
-// docs/parameters.md is made. To add a parameter, add a row in parameters.cc and a field to
-// Parameters. Pure.
+// What people may set on a volume for good (what may change is in mutable_parameters.h): one table,
+// from which requests are checked and docs/parameters.md is made. To add a parameter, add a row in
+// parameters.cc and a field to Parameters. Pure.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ namespace ashlar::csi_driver {
 using StringMap = google::protobuf::Map<std::string, std::string>;
 
 enum class ParameterPlace {
-  kStorageClass,           // StorageClass.parameters
-  kVolumeAttributesClass,  // VolumeAttributesClass.parameters
+  kStorageClass,  // StorageClass.parameters
+  kInlineVolume,  // volumes[].csi.volumeAttributes of a pod
 };
 
 // What the values say. A field that no parameter of the place sets keeps its default.
@@ -25,6 +25,7 @@ struct Parameters {
   std::string fs_type;
   std::string claim_namespace;
   std::string claim_name;
+  int64_t size_bytes = 0;  // of an inline volume
 };
 
 struct ParameterRule {

@@ -10,9 +10,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "csi/mutable_parameters.h"
 #include "csi/parameters.h"
 #include "gtest/gtest.h"
 #include "node-agent/volume/mount_flags.h"
+#include "node-agent/volume/volume_limit.h"
 
 namespace ashlar::csi_driver {
 namespace {
@@ -46,6 +48,28 @@ void AddPlace(ParameterPlace place, const std::string& title, std::string& page)
       table, "\nA name that is not in the table: ", ErrorOf(place, "sped", "9").message(), "\n");
 }
 
+absl::Status MutableErrorOf(const std::string& name, const std::string& value) {
+  StringMap values;
+  values[name] = value;
+  return ReadMutableParameters(values).status();
+}
+
+void AddMutable(std::string& page) {
+  absl::StrAppend(&page,
+                  "\n## Parameters of a VolumeAttributesClass\n\n"
+                  "They change under running pods; a class says all of them, and nothing else of a "
+                  "volume can change but its\nsize, which grows "
+                  "([why](decisions/0012-limits-of-a-pod.md)).\n\n"
+                  "| name | meaning | accepted | if it is absent | a wrong value and its error |\n"
+                  "|---|---|---|---|---|\n");
+  for (const MutableParameterRule& rule : MutableParameterRules())
+    absl::StrAppend(&page, "| `", rule.name, "` | ", rule.meaning, " | ", rule.accepted, " | ",
+                    rule.absent, " | `", rule.wrong,
+                    "`: ", MutableErrorOf(rule.name, rule.wrong).message(), " |\n");
+  absl::StrAppend(
+      &page, "\nA name that is not in the table: ", MutableErrorOf("sped", "9").message(), "\n");
+}
+
 std::string Flags(const std::vector<std::string>& flags) {
   return absl::StrJoin(flags, ", ", [](std::string* out, const std::string& flag) {
     absl::StrAppend(out, "`", flag, "`");
@@ -60,7 +84,9 @@ std::string Page() {
       "code\n"
       "INVALID_ARGUMENT; the provisioner shows the error as an event of the claim.\n";
   AddPlace(ParameterPlace::kStorageClass, "Parameters of a StorageClass", page);
-  AddPlace(ParameterPlace::kVolumeAttributesClass, "Parameters of a VolumeAttributesClass", page);
+  AddMutable(page);
+  AddPlace(ParameterPlace::kInlineVolume,
+           "Attributes of an inline volume (`volumes[].csi.volumeAttributes` of a pod)", page);
   absl::StrAppend(&page,
                   "\n## Mount options (`mountOptions` of a StorageClass or PersistentVolume)\n\n"
                   "| filesystem | accepted |\n|---|---|\n");
@@ -74,6 +100,19 @@ std::string Page() {
   for (const auto& [flag, why] : node_agent::RefusedMountFlags()) {
     absl::StrAppend(&page, "| `", flag, "` | ", why, " |\n");
   }
+  absl::StrAppend(
+      &page,
+      "\n## How many volumes a node may use\n\n"
+      "The scheduler sends a node no more volumes than its `CSINode` says. Each takes two mounts, "
+      "at "
+      "its staging path and at\nits pod's, and an image file takes a loop device; of the mounts "
+      "that "
+      "the kernel allows half are left to everybody\nelse. So the number is a quarter of the "
+      "sysctl "
+      "`fs.mount-max`, ",
+      node_agent::VolumeLimit(0, 100000), " where nobody has changed that, and never more than\n",
+      node_agent::VolumeLimit(0, 0),
+      ", the loop devices of a machine. The chart's `node.maxVolumes` makes it smaller.\n");
   return page;
 }
 
@@ -86,6 +125,9 @@ TEST(ParametersPage, SaysWhatTheChecksSay) {
 }
 
 TEST(ParametersPage, EveryWrongValueIsRefused) {
+  for (const MutableParameterRule& rule : MutableParameterRules()) {
+    EXPECT_TRUE(absl::IsInvalidArgument(MutableErrorOf(rule.name, rule.wrong))) << rule.name;
+  }
   for (const ParameterRule& rule : ParameterRules()) {
     EXPECT_TRUE(absl::IsInvalidArgument(ErrorOf(rule.place, rule.name, rule.wrong))) << rule.name;
   }

@@ -84,7 +84,7 @@ TEST(RequestValidation, RefusesWhatMakesNoSenseAndSaysWhatIsAccepted) {
        StatusCode::kInvalidArgument, "'sped' are not known; accepted: pool"},
       {"filesystem",
        [](auto& r) { r.mutable_volume_capabilities(0)->mutable_mount()->set_fs_type("ntfs"); },
-       StatusCode::kInvalidArgument, "'ntfs' is not known; accepted: ext4, xfs"},
+       StatusCode::kInvalidArgument, "'ntfs' is not known; accepted: ext4, xfs, btrfs"},
       {"two filesystems",
        [](auto& r) {
          (*r.mutable_parameters())["csi.storage.k8s.io/fstype"] = "xfs";

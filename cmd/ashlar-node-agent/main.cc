@@ -44,6 +44,11 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
   cli.add_option("--cgroup-root", options.cgroup_root,
                  "Where the control groups of the node's pods are mounted, for limits of I/O")
       ->capture_default_str();
+  cli.add_option(
+         "--max-volumes", options.max_volumes,
+         "How many volumes may be in use on this node at the same time, as the scheduler is "
+         "told; 0: as many as the kernel has room for")
+      ->capture_default_str();
   cli.add_option("--log-level", log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();

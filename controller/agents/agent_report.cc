@@ -46,6 +46,7 @@ AgentReport::AgentReport(agent::v1::Inventory inventory) : inventory_(std::move(
   for (const agent::v1::PoolState& pool : inventory_.pools()) pools_[pool.name()] = &pool;
   volumes_.reserve(inventory_.volumes_size());
   for (const agent::v1::VolumeState& volume : inventory_.volumes()) {
+    if (volume.inline_volume()) continue;
     (volume.snapshot() ? snapshots_ : volumes_)[volume.volume_id()] = &volume;
   }
 }
@@ -90,6 +91,7 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
     if (Turned(old, pool)) change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : after.inventory().volumes()) {
+    if (volume.inline_volume()) continue;
     const agent::v1::VolumeState* old = nullptr;
     if (before != nullptr)
       old = volume.snapshot() ? before->FindSnapshot(volume.volume_id())
@@ -109,6 +111,7 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
     change.turned.push_back(pool.name());
   }
   for (const agent::v1::VolumeState& volume : before->inventory().volumes()) {
+    if (volume.inline_volume()) continue;
     if (volume.snapshot()) {
       if (after.FindSnapshot(volume.volume_id()) == nullptr)
         change.snapshots.push_back(volume.volume_id());

@@ -18,7 +18,8 @@ class AgentReport {
   AgentReport& operator=(const AgentReport&) = delete;
 
   const agent::v1::Inventory& inventory() const { return inventory_; }
-  // nullptr if the agent does not know it.
+  // nullptr if the agent does not know it. Inline volumes are no objects and are not found; their
+  // bytes count in their pool's.
   const agent::v1::PoolState* FindPool(absl::string_view name) const;
   const agent::v1::VolumeState* FindVolume(absl::string_view id) const;
   const agent::v1::VolumeState* FindSnapshot(absl::string_view id) const;

@@ -120,6 +120,7 @@ bool NodeInventoryReconciler::LookForUnknownVolumes(const std::string& node,
     UnknownVolumes& old = unknown_[node];
     UnknownVolumes present;
     for (const agent::v1::VolumeState& volume : inventory.volumes()) {
+      if (volume.inline_volume()) continue;  // the pod's, and the agent's care
       if (parts_.volumes.Get({"", volume.volume_id()}) != nullptr) continue;
       auto it = old.find(volume.volume_id());
       Unknown& entry = present[volume.volume_id()];

@@ -284,6 +284,14 @@ absl::StatusOr<std::string> PoolSet::Uid(const std::string& pool) {
   return it->second.record.spec.uid;
 }
 
+absl::StatusOr<int64_t> PoolSet::InlineVolumeMaxBytes(const std::string& pool) {
+  MutexLock lock(mu_);
+  const auto it = entries_.find(pool);
+  if (it == entries_.end())
+    return absl::NotFoundError(absl::StrCat("there is no pool ", pool, " on this node"));
+  return it->second.record.spec.inline_volume_max_bytes;
+}
+
 std::vector<std::string> PoolSet::ReadyPools() {
   MutexLock lock(mu_);
   std::vector<std::string> names;

@@ -51,6 +51,7 @@ class PoolSet final : public PoolSource {
 
   absl::StatusOr<std::shared_ptr<StorageBackend>> Backend(const std::string& pool) override;
   absl::StatusOr<std::string> Uid(const std::string& pool) override;
+  absl::StatusOr<int64_t> InlineVolumeMaxBytes(const std::string& pool) override;
   std::vector<std::string> ReadyPools() override;
 
  private:

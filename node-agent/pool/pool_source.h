@@ -17,6 +17,8 @@ class PoolSource {
   virtual absl::StatusOr<std::shared_ptr<StorageBackend>> Backend(const std::string& pool) = 0;
   // The uid of the pool; NotFound as above.
   virtual absl::StatusOr<std::string> Uid(const std::string& pool) = 0;
+  // The largest inline volume that a pod may ask for, 0 for none; NotFound as above.
+  virtual absl::StatusOr<int64_t> InlineVolumeMaxBytes(const std::string& pool) = 0;
   virtual std::vector<std::string> ReadyPools() = 0;
 };
 

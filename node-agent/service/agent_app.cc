@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/json_util.h"
 #include "lib/base/log.h"
@@ -20,6 +21,7 @@
 #include "node-agent/service/node_mount_service.h"
 #include "node-agent/storage/media.h"
 #include "node-agent/trim/trimmer.h"
+#include "node-agent/volume/volume_limit.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -37,6 +39,24 @@ absl::StatusOr<std::string> ReadBootId() {
 std::string KernelRelease() {
   utsname names;
   return uname(&names) == 0 ? names.release : "";
+}
+
+int64_t MaxVolumes(const AgentOptions& options) {
+  const absl::StatusOr<std::string> text = sys::ReadFile("/proc/sys/fs/mount-max");
+  int64_t mounts = 0;
+  if (!text.ok() || !absl::SimpleAtoi(*text, &mounts)) mounts = 0;
+  return VolumeLimit(options.max_volumes, mounts);
+}
+
+// Where inline volumes are mounted before a pod sees them.
+std::string InlineRoot(const AgentOptions& options) {
+  return absl::StrCat(options.state_dir, "/inline");
+}
+
+std::vector<std::string> MountRoots(const AgentOptions& options) {
+  std::vector<std::string> roots = options.publish_roots;
+  roots.push_back(InlineRoot(options));
+  return roots;
 }
 
 // Two agents over one state directory would take each other's volumes apart.
@@ -63,7 +83,8 @@ class App final : public AgentApp {
         journal_(absl::StrCat(options_.state_dir, "/journal/volumes")),
         attributes_(absl::StrCat(options_.state_dir, "/journal/attributes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
-                 PathPolicy(options_.publish_roots), boot_id),
+                 PathPolicy(MountRoots(options_)), boot_id),
+        inline_volumes_(volumes_, pools_, InlineRoot(options_), clock_, [this] { feed_.Poke(); }),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         cgroups_(FindIoCgroups(options_.cgroup_root)),
         limits_(
@@ -79,8 +100,8 @@ class App final : public AgentApp {
         runner_({}, clock_, registry_),
         agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
                        feed_, limits_, metrics_, clock_, runner_),
-        mount_service_(options_.node_name, volumes_, feed_, attributes_, limits_, metrics_,
-                       runner_) {}
+        mount_service_(options_.node_name, MaxVolumes(options_), volumes_, inline_volumes_, feed_,
+                       attributes_, limits_, metrics_, runner_) {}
   ~App() override { Stop(); }
 
   absl::Status Begin(const CallContext& context) {
@@ -101,6 +122,7 @@ class App final : public AgentApp {
     trimmer_.Start();
     SetDoing("looking at the drives");
     StartFeed();
+    inline_volumes_.Start();
     SetDoing("opening its services");
     ASHLAR_RETURN_IF_ERROR(Serve());
     SetDoing("");
@@ -124,6 +146,7 @@ class App final : public AgentApp {
     ops_.reset();
     watch_.Stop();
     trimmer_.Stop();
+    inline_volumes_.Stop();
     limits_.Stop();
     feed_.Stop();
     sys::RemoveSpareLoopDevices(0);
@@ -192,6 +215,7 @@ class App final : public AgentApp {
   FileJournal journal_;
   AttributeTable attributes_;
   VolumeManager volumes_;
+  InlineVolumes inline_volumes_;
   sys::KernelNvmeAdmin nvme_admin_;
   NvmeReader nvme_;
   const std::unique_ptr<IoCgroups> cgroups_;
@@ -221,6 +245,9 @@ absl::Status CheckOptions(const AgentOptions& options) {
   ASHLAR_RETURN_IF_ERROR(absolute("state-dir", options.state_dir));
   ASHLAR_RETURN_IF_ERROR(absolute("mount-socket", options.mount_socket));
   ASHLAR_RETURN_IF_ERROR(absolute("cgroup-root", options.cgroup_root));
+  if (options.max_volumes < 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("max-volumes is ", options.max_volumes, ": a number from 0 on is accepted"));
   for (const std::string& root : options.publish_roots)
     ASHLAR_RETURN_IF_ERROR(absolute("publish-root", root));
   for (const std::string& directory : options.pool_directories)

@@ -27,6 +27,9 @@ struct AgentOptions {
   std::vector<std::string> pool_directories;
   // Where the control groups of the machine's pods are mounted.
   std::string cgroup_root = "/sys/fs/cgroup";
+  // How many volumes may be in use on the node at the same time, as the scheduler is told; 0: as
+  // many as the kernel has room for (volume_limit.h).
+  int64_t max_volumes = 0;
   DriveScannerOptions scanner;
 };
 

@@ -159,6 +159,7 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
   state.set_message(status.message);
   state.set_snapshot(status.facts.kind == VolumeKind::kSnapshot);
   state.set_source(status.facts.source);
+  state.set_inline_volume(status.facts.kind == VolumeKind::kInline);
   *state.mutable_attributes() = ToProto(status.attributes);
   state.set_attributes_message(status.attributes_message);
   return state;

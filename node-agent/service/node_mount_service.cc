@@ -8,6 +8,28 @@ namespace ashlar::node_agent {
 
 namespace pb = agent::v1;
 
+namespace {
+
+absl::StatusOr<InlineVolumeArgs> InlineFromProto(const pb::PublishVolumeRequest& publish) {
+  if (publish.mode() != pb::VOLUME_MODE_FILESYSTEM)
+    return absl::InvalidArgumentError("mode: an inline volume has a filesystem");
+  if (!publish.staging_path().empty())
+    return absl::InvalidArgumentError(absl::StrCat("staging_path is \"", publish.staging_path(),
+                                                   "\": an inline volume has none"));
+  InlineVolumeArgs args;
+  args.id = publish.volume_id();
+  args.target_path = publish.target_path();
+  args.pool = publish.inline_volume().pool();
+  args.size_bytes = publish.inline_volume().size_bytes();
+  args.fs_type = publish.inline_volume().fs_type();
+  args.mount_flags.assign(publish.mount_flags().begin(), publish.mount_flags().end());
+  args.read_only = publish.read_only();
+  if (publish.has_mount_group()) args.mount_group = publish.mount_group();
+  return args;
+}
+
+}  // namespace
+
 void NodeMountService::PublicationsChanged(const CallContext& call) {
   // Limits hold when the call returns; if its time ends before, they will soon.
   if (attributes_.AnyLimits()) limits_.Refresh(call).IgnoreError();
@@ -22,6 +44,7 @@ grpc::ServerUnaryReactor* NodeMountService::GetNode(grpc::CallbackServerContext*
       [this](const CallContext&, const pb::GetNodeRequest&) -> absl::StatusOr<pb::GetNodeResponse> {
         pb::GetNodeResponse node;
         node.set_node(node_);
+        node.set_max_volumes(max_volumes_);
         return node;
       });
 }
@@ -69,6 +92,14 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
       context, *request, *response,
       [this](const CallContext& call,
              const pb::PublishVolumeRequest& publish) -> absl::StatusOr<pb::PublishVolumeResponse> {
+        if (publish.has_inline_volume()) {
+          ASHLAR_ASSIGN_OR_RETURN(const InlineVolumeArgs args, InlineFromProto(publish));
+          const absl::Status published = metrics_.Measure(
+              "publish_inline", [&] { return inline_volumes_.Publish(call, args); });
+          PublicationsChanged(call);
+          ASHLAR_RETURN_IF_ERROR(published);
+          return pb::PublishVolumeResponse();
+        }
         PublishArgs args;
         args.id = publish.volume_id();
         args.staging_path = publish.staging_path();
@@ -92,8 +123,8 @@ grpc::ServerUnaryReactor* NodeMountService::UnpublishVolume(
                        [this](const CallContext& call, const pb::UnpublishVolumeRequest& unpublish)
                            -> absl::StatusOr<pb::UnpublishVolumeResponse> {
                          ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unpublish", [&] {
-                           return volumes_.Unpublish(call, unpublish.volume_id(),
-                                                     unpublish.target_path());
+                           return inline_volumes_.Unpublish(call, unpublish.volume_id(),
+                                                            unpublish.target_path());
                          }));
                          PublicationsChanged(call);
                          return pb::UnpublishVolumeResponse();

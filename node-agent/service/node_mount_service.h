@@ -6,6 +6,7 @@
 #include "ashlar/agent/v1/node_mount.grpc.pb.h"
 #include "lib/rpc/call_runner.h"
 #include "node-agent/service/operation_metrics.h"
+#include "node-agent/volume/inline_volumes.h"
 #include "node-agent/volume/inventory_feed.h"
 
 namespace ashlar::node_agent {
@@ -13,11 +14,14 @@ namespace ashlar::node_agent {
 class NodeMountService final : public agent::v1::NodeMount::CallbackService {
  public:
   // Everything must outlive the service.
-  NodeMountService(std::string node, VolumeManager& volumes, InventoryFeed& feed,
+  NodeMountService(std::string node, int64_t max_volumes, VolumeManager& volumes,
+                   InlineVolumes& inline_volumes, InventoryFeed& feed,
                    const AttributeTable& attributes, LimitKeeper& limits, OperationMetrics& metrics,
                    rpc::CallRunner& runner)
       : node_(std::move(node)),
+        max_volumes_(max_volumes),
         volumes_(volumes),
+        inline_volumes_(inline_volumes),
         feed_(feed),
         attributes_(attributes),
         limits_(limits),
@@ -54,7 +58,9 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
   void PublicationsChanged(const CallContext& call);
 
   const std::string node_;
+  const int64_t max_volumes_;
   VolumeManager& volumes_;
+  InlineVolumes& inline_volumes_;
   InventoryFeed& feed_;
   const AttributeTable& attributes_;
   LimitKeeper& limits_;

@@ -21,7 +21,7 @@ OperationMetrics::OperationMetrics(metrics::Registry& registry, Clock& clock)
     : registry_(registry), clock_(clock) {
   for (const char* kind :
        {"ensure_pool", "remove_pool", "carve", "resize", "modify", "remove", "stage", "unstage",
-        "publish", "unpublish", "expand", "snapshot", "remove_snapshot"}) {
+        "publish", "publish_inline", "unpublish", "expand", "snapshot", "remove_snapshot"}) {
     registry_.GetHistogram(kSeconds, kSecondsHelp, LabelsOf(kind));
     registry_.GetCounter(kErrors, kErrorsHelp, LabelsOf(kind));
   }

@@ -48,7 +48,15 @@ absl::StatusOr<VolumeMode> ModeFromName(absl::string_view name) {
 }
 
 absl::string_view KindName(VolumeKind kind) {
-  return kind == VolumeKind::kSnapshot ? "snapshot" : "volume";
+  switch (kind) {
+    case VolumeKind::kSnapshot:
+      return "snapshot";
+    case VolumeKind::kInline:
+      return "inline";
+    case VolumeKind::kVolume:
+      break;
+  }
+  return "volume";
 }
 
 Json FactsToJson(const VolumeFacts& facts) {
@@ -70,10 +78,11 @@ absl::StatusOr<VolumeFacts> FactsFromJson(const Json& json) {
   facts.source = JsonString(json, {"source"});
   ASHLAR_ASSIGN_OR_RETURN(facts.mode, ModeFromName(JsonString(json, {"mode"})));
   const std::string kind = JsonString(json, {"kind"});
-  if (!kind.empty() && kind != "volume" && kind != "snapshot")
+  if (!kind.empty() && kind != "volume" && kind != "snapshot" && kind != "inline")
     return absl::InvalidArgumentError(
-        absl::StrCat("kind is \"", kind, "\": volume or snapshot are accepted"));
+        absl::StrCat("kind is \"", kind, "\": volume, snapshot or inline are accepted"));
   if (kind == "snapshot") facts.kind = VolumeKind::kSnapshot;
+  if (kind == "inline") facts.kind = VolumeKind::kInline;
   ASHLAR_RETURN_IF_ERROR(ValidateName("id", facts.id));
   ASHLAR_RETURN_IF_ERROR(ValidateName("pool", facts.pool));
   ASHLAR_RETURN_IF_ERROR(ValidateFormat(facts.mode, facts.fs_type));

@@ -13,7 +13,11 @@ namespace ashlar::node_agent {
 constexpr int64_t kMiB = int64_t{1} << 20;
 
 enum class VolumeMode { kFilesystem, kBlock };
-enum class VolumeKind { kVolume, kSnapshot };  // a snapshot is never staged
+enum class VolumeKind {
+  kVolume,
+  kSnapshot,  // is never staged
+  kInline,    // a volume that a pod asked for in its own spec; it goes with the pod
+};
 
 struct VolumeFacts {
   std::string id;  // unique among the volumes and snapshots of a node
@@ -46,7 +50,7 @@ struct StoredVolume {
 
 absl::string_view ModeName(VolumeMode mode);  // "filesystem", "block"
 absl::StatusOr<VolumeMode> ModeFromName(absl::string_view name);
-absl::string_view KindName(VolumeKind kind);  // "volume", "snapshot"
+absl::string_view KindName(VolumeKind kind);  // "volume", "snapshot", "inline"
 
 Json FactsToJson(const VolumeFacts& facts);
 // InvalidArgument names what is missing.

@@ -128,4 +128,9 @@ absl::StatusOr<std::string> FakePools::Uid(const std::string& pool) {
   return std::string("uid-1");
 }
 
+absl::StatusOr<int64_t> FakePools::InlineVolumeMaxBytes(const std::string& pool) {
+  ASHLAR_RETURN_IF_ERROR(Backend(pool).status());
+  return inline_volume_max_bytes;
+}
+
 }  // namespace ashlar::node_agent

@@ -50,7 +50,10 @@ class FakePools final : public PoolSource {
   explicit FakePools(std::shared_ptr<StorageBackend> backend) : backend_(std::move(backend)) {}
   absl::StatusOr<std::shared_ptr<StorageBackend>> Backend(const std::string& pool) override;
   absl::StatusOr<std::string> Uid(const std::string& pool) override;
+  absl::StatusOr<int64_t> InlineVolumeMaxBytes(const std::string& pool) override;
   std::vector<std::string> ReadyPools() override { return {"p"}; }
+
+  int64_t inline_volume_max_bytes = 0;
 
  private:
   const std::shared_ptr<StorageBackend> backend_;

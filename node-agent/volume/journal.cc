@@ -29,7 +29,13 @@ absl::StatusOr<std::vector<VolumeRecord>> FileJournal::Load() {
   std::vector<VolumeRecord> records;
   for (const std::string& name : names) {
     if (!absl::EndsWith(name, ".json")) continue;
-    const absl::StatusOr<std::string> text = sys::ReadFile(absl::StrCat(directory_, "/", name));
+    const std::string path = absl::StrCat(directory_, "/", name);
+    const absl::StatusOr<std::string> text = sys::ReadFile(path);
+    if (text.ok() && text->find_first_not_of('\0') == std::string::npos) {
+      // A process died, or the power went, before anything was written.
+      ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, sys::Durability::kProcessCrash));
+      continue;
+    }
     const absl::StatusOr<Json> json =
         text.ok() ? ParseJson(text->substr(0, text->find('\n'))) : text.status();
     absl::StatusOr<VolumeRecord> record = json.ok() ? RecordFromJson(*json) : json.status();

@@ -8,6 +8,7 @@
 #include "node-agent/volume/mount_flags.h"
 #include "node-agent/volume/path_policy.h"
 #include "node-agent/volume/superblock.h"
+#include "node-agent/volume/volume_limit.h"
 #include "node-agent/volume/volume_record.h"
 
 namespace ashlar::node_agent {
@@ -156,6 +157,15 @@ TEST(InventoryFeed, ADriveThatGetsWarmerByDegreesIsNoNews) {
   EXPECT_TRUE(news([](Drive& drive) { drive.health.reset(); }));
   EXPECT_TRUE(news([](Drive& drive) { drive.paths.emplace_back(); }));
   EXPECT_TRUE(news([](Drive& drive) { drive.firmware = "F2"; }));
+}
+
+TEST(VolumeLimit, IsWhatTheKernelHasRoomForAndNoMoreThanTheAdminWants) {
+  EXPECT_EQ(VolumeLimit(0, 100000), 25000);
+  EXPECT_EQ(VolumeLimit(110, 100000), 110);
+  EXPECT_EQ(VolumeLimit(30000, 100000), 25000);
+  EXPECT_EQ(VolumeLimit(0, 0), (1 << 20) - 4096);
+  EXPECT_EQ(VolumeLimit(0, 10000000), (1 << 20) - 4096);
+  EXPECT_EQ(VolumeLimit(0, 1), 1);
 }
 
 }  // namespace

@@ -101,6 +101,7 @@ absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
   facts.mode = args.mode;
   facts.fs_type = args.fs_type;
   facts.source = args.source;
+  facts.kind = args.kind;
   if (!args.source.empty()) ASHLAR_RETURN_IF_ERROR(ValidateName("source", args.source));
   if (args.source == args.id)
     return absl::InvalidArgumentError(
@@ -194,6 +195,12 @@ std::vector<VolumeStatus> VolumeManager::List() {
   std::vector<VolumeStatus> statuses;
   for (const VolumeEntry& entry : table_.All()) statuses.push_back(StatusOf(entry));
   return statuses;
+}
+
+std::optional<VolumeStatus> VolumeManager::Find(const std::string& id) {
+  const std::optional<VolumeEntry> entry = table_.Get(id);
+  if (!entry) return std::nullopt;
+  return StatusOf(*entry);
 }
 
 void VolumeManager::LookForProblems() {

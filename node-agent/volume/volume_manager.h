@@ -12,7 +12,9 @@
 // crash the new process finishes removing, unstaging, unpublishing and expanding, and undoes
 // staging and publishing; carving is finished if the image is complete and was never begun if not.
 // What is staged stays untouched. After a reboot nothing is mounted, so every record becomes carved
-// if its image is there, and goes if it is not.
+// if its image is there, and goes if it is not. An inline volume that no pod saw is removed, unless
+// a reboot took it from its pod: its publishing was never acknowledged, or its unpublishing asked
+// for.
 //
 // A snapshot or clone is carved as a volume is; while it is, its source is held still: a mounted
 // filesystem is frozen, of which the journal's record tells, so that a new process thaws it.
@@ -62,6 +64,7 @@ struct EnsureVolumeArgs {
   VolumeMode mode = VolumeMode::kFilesystem;
   std::string fs_type;  // empty for a filesystem: the first that the pool's backend makes
   std::string source;   // volume or snapshot that it begins as a copy of; empty: none
+  VolumeKind kind = VolumeKind::kVolume;  // or kInline
 };
 struct SnapshotArgs {
   std::string id, source;
@@ -128,6 +131,7 @@ class VolumeManager {
   absl::StatusOr<VolumeStatus> Modify(const CallContext& context, const std::string& id,
                                       const VolumeAttributes& attributes);
   std::vector<VolumeStatus> List();
+  std::optional<VolumeStatus> Find(const std::string& id);
   // What is attached now.
   std::vector<VolumeUse> Uses();
   // Asks the backends that tell problems of volumes; List then shows them.
@@ -190,6 +194,7 @@ class VolumeManager {
   absl::StatusOr<KernelState> ReadKernelState();
   absl::Status Settle(VolumeEntry entry, const KernelState& kernel);
   absl::Status SettleMissing(const VolumeEntry& entry);
+  absl::Status FinishRemoval(const std::string& pool, const std::string& id);
   absl::Status SettleAttached(VolumeEntry entry, const KernelState& kernel,
                               const Attachment& attached);
   VolumeEntry Reconstruct(const StoredVolume& stored, const KernelState& kernel);

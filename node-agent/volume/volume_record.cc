@@ -30,7 +30,7 @@ Json RecordToJson(const VolumeRecord& record) {
               {"targetPath", record.target_path},
               {"singleWriter", record.single_writer},
               {"frozen", record.frozen},
-
+              {"awaited", record.awaited},
               {"corrected", record.corrected},
               {"broken", record.broken}};
 }
@@ -65,6 +65,9 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
     record.single_writer = single->get<bool>();
   if (const Json* frozen = FindJson(json, {"frozen"}); frozen != nullptr && frozen->is_boolean())
     record.frozen = frozen->get<bool>();
+  if (const Json* awaited = FindJson(json, {"awaited"});
+      awaited != nullptr && awaited->is_boolean())
+    record.awaited = awaited->get<bool>();
   return record;
 }
 

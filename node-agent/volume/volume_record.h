@@ -39,7 +39,8 @@ struct VolumeRecord {
   std::map<std::string, Publication> publications;  // by target path
   std::string target_path;                          // that is being published or unpublished
   bool single_writer = false;
-  bool frozen = false;  // the filesystem at staging_path may be
+  bool frozen = false;   // the filesystem at staging_path may be
+  bool awaited = false;  // an inline volume that its pod will ask for again, after a reboot
   // Of the last staging: what a check of the filesystem has corrected, or why it was not mounted.
   std::string corrected, broken;
 

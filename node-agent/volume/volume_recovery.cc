@@ -9,6 +9,16 @@
 #include "node-agent/volume/volume_manager.h"
 
 namespace ashlar::node_agent {
+namespace {
+
+bool IsInline(const VolumeRecord& record) { return record.facts.kind == VolumeKind::kInline; }
+
+// An inline volume that no pod saw, or whose pod is gone.
+bool IsAbandoned(const VolumeRecord& record) {
+  return IsInline(record) && record.publications.empty() && !record.awaited;
+}
+
+}  // namespace
 
 absl::StatusOr<VolumeManager::KernelState> VolumeManager::ReadKernelState() {
   KernelState state;
@@ -102,17 +112,23 @@ absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel)
   const bool of_this_boot = entry.record.boot_id == table_.boot_id();
   if (attached && (entry.stored->form == VolumeForm::kImage || of_this_boot))
     return SettleAttached(std::move(entry), kernel, *attached);
-  if (entry.record.phase == VolumePhase::kRemoving) {
-    ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
-                            env_.pools.Backend(entry.record.facts.pool));
-    ASHLAR_RETURN_IF_ERROR(backend->Remove({}, entry.record.facts.id));
-    return table_.Erase(entry.record.facts.id);
-  }
+  if (IsInline(entry.record) && !entry.record.publications.empty()) entry.record.awaited = true;
+  const bool abandoned = IsAbandoned(entry.record);
+  if (entry.record.phase == VolumePhase::kRemoving && !abandoned)
+    return FinishRemoval(entry.record.facts.pool, entry.record.facts.id);
   entry.record.device.clear();
   // Nothing is mounted; targets that a crash left empty go too.
   if (!entry.record.target_path.empty() && entry.record.boot_id == table_.boot_id())
     (void)env_.mounts.RemoveTarget(entry.record.target_path);
-  return TearDown(entry);
+  ASHLAR_RETURN_IF_ERROR(TearDown(entry));
+  return abandoned ? FinishRemoval(entry.record.facts.pool, entry.record.facts.id)
+                   : absl::OkStatus();
+}
+
+absl::Status VolumeManager::FinishRemoval(const std::string& pool, const std::string& id) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend, env_.pools.Backend(pool));
+  ASHLAR_RETURN_IF_ERROR(backend->Remove({}, id));
+  return table_.Erase(id);
 }
 
 // The volume is attached: it is adopted where it was staged, and taken away where the
@@ -133,7 +149,10 @@ absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState&
     record.target_path.clear();
     record.phase = VolumePhase::kStaged;
   }
+  const bool was_seen = !record.publications.empty();
   std::erase_if(record.publications, [&](const auto& item) { return !shown_at(item.first); });
+  if (IsInline(record) && was_seen && record.publications.empty()) record.awaited = true;
+  if (IsAbandoned(record)) record.phase = VolumePhase::kRemoving;
   const bool staged = record.facts.mode == VolumeMode::kBlock ? !record.staging_path.empty()
                                                               : shown_at(record.staging_path);
   const bool was_staged =
@@ -152,11 +171,7 @@ absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState&
                {{"volume", record.facts.id}, {"error", down.ToString()}});
     return table_.Put(entry);
   }
-  if (!removing) return absl::OkStatus();
-  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
-                          env_.pools.Backend(record.facts.pool));
-  ASHLAR_RETURN_IF_ERROR(backend->Remove({}, record.facts.id));
-  return table_.Erase(record.facts.id);
+  return removing ? FinishRemoval(record.facts.pool, record.facts.id) : absl::OkStatus();
 }
 
 }  // namespace ashlar::node_agent

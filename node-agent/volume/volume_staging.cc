@@ -202,6 +202,9 @@ absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
   }
   TakeWritesAgain(record);
   if (entry.stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, record.device));
+  // Other staging paths belong to whoever named them.
+  if (record.facts.kind == VolumeKind::kInline && !record.staging_path.empty())
+    ASHLAR_RETURN_IF_ERROR(env_.mounts.RemoveTarget(record.staging_path));
   record.phase = VolumePhase::kCarved;
   record.device.clear();
   record.staging_path.clear();
@@ -290,6 +293,7 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
   entry.record.target_path.clear();
   if (bound.ok()) {
     entry.record.publications[target].read_only = args.read_only;
+    entry.record.awaited = false;
     entry.record.single_writer = entry.record.single_writer || args.single_writer;
   }
   if (entry.record.publications.empty() && !IsReader(entry.record)) TakeWritesAgain(entry.record);

@@ -160,6 +160,8 @@ class Rendering(unittest.TestCase):
         self.assertTrue(spec["storageCapacity"])
         self.assertFalse(spec["attachRequired"])
         self.assertEqual(spec["fsGroupPolicy"], "File")
+        # Without the pod's facts the kubelet does not say which volumes are inline ones.
+        self.assertEqual((spec["volumeLifecycleModes"], spec["podInfoOnMount"]), (["Persistent", "Ephemeral"], True))
 
     def test_selectors_match_their_pods(self):
         for kind in ("Deployment", "DaemonSet"):
@@ -194,6 +196,11 @@ class Settings(unittest.TestCase):
         self.assertIn("/mnt/nvme0", [v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v])
         allowed = [a for a in container(pod, "ashlar-node-agent")["args"] if a.startswith("--pool-directory=")]
         self.assertEqual(allowed, ["--pool-directory=/var/lib/ashlar", "--pool-directory=/mnt/nvme0"])
+
+    def test_a_limit_of_volumes_reaches_the_agent(self):
+        args = lambda *settings: container(pod_of(pick(render(*settings), "DaemonSet")), "ashlar-node-agent")["args"]
+        self.assertIn("--max-volumes=2000000", args("node.maxVolumes=2000000"))
+        self.assertNotIn("--max-volumes", " ".join(args()))
 
     def test_one_replica_has_no_disruption_budget(self):
         self.assertFalse([o for o in render("controller.replicas=1") if o["kind"] == "PodDisruptionBudget"])
@@ -247,7 +254,7 @@ class Settings(unittest.TestCase):
     def test_misspelt_and_wrong_values_are_refused(self):
         for setting, named in (("controler.replicas=3", "controler"), ("controller.replicas=none", "replicas"),
                                ("logLevel=loud", "logLevel"), ("kubeletDir=var/lib/kubelet", "kubeletDir"),
-                               ("tls.mode=none", "mode"), ('storageClasses=[{"name":"x"}]', "pool"),
+                               ("tls.mode=none", "mode"), ("node.maxVolumes=-1", "maxVolumes"), ('storageClasses=[{"name":"x"}]', "pool"),
                                ('storageClasses=[{"name":"x","pool":"p","fsType":"ntfs"}]', "fsType")):
             answer = template(setting)
             self.assertNotEqual(answer.returncode, 0, setting)

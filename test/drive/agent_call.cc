@@ -1,4 +1,4 @@
-// agent_call: one call to a node agent on its unix sockets, for tests that run inside a guest.
+// agent_call: one call to a node agent on its unix sockets, for tests.
 //
 //   agent_call SOCKET METHOD [REQUEST]   METHOD of NodeAgent or NodeMount, REQUEST and answer as
 //   JSON
@@ -81,6 +81,8 @@ std::map<std::string, Method> Methods() {
       {"ListVolumes", Unary<pb::NodeAgent>(&Agent::ListVolumes)},
       {"StageVolume", Unary<pb::NodeMount>(&Mount::StageVolume)},
       {"UnstageVolume", Unary<pb::NodeMount>(&Mount::UnstageVolume)},
+      {"PublishVolume", Unary<pb::NodeMount>(&Mount::PublishVolume)},
+      {"UnpublishVolume", Unary<pb::NodeMount>(&Mount::UnpublishVolume)},
   };
 }
 

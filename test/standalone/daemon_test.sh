@@ -67,13 +67,24 @@ make_objects() {
   kube apply -f - <<Y
 {"apiVersion": "v1", "kind": "List", "items": [
  {"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "p"},
-  "spec": {"directory": {"path": "$work/pool", "capacity": "256Mi"}}},
+  "spec": {"directory": {"path": "$work/pool", "capacity": "256Mi"}, "inlineVolumes": {"maxSize": "64Mi"}}},
  {"apiVersion": "ashlar.dev/v1alpha1", "kind": "Volume", "metadata": {"name": "v"}, "spec": {"pool": "p", "size": "64Mi"}},
  {"apiVersion": "ashlar.dev/v1alpha1", "kind": "Volume", "metadata": {"name": "large"}, "spec": {"pool": "p", "size": "1Ti"}}]}
 Y
 }
 carved() { kube wait --for=condition=Carved volumes.ashlar.dev/v --timeout=30s; }
 writes() { echo bytes >"$mount/file" && sync -f "$mount"; }
+# As the node plugin passes on what a kubelet asks for a pod.
+inline_volume() { # BYTES
+  "$bin/agent_call" "$data/agent.sock" PublishVolume "{\"volumeId\": \"csi-0123\", \"targetPath\": \"$work/pod/scratch\",
+    \"mode\": \"VOLUME_MODE_FILESYSTEM\", \"inlineVolume\": {\"pool\": \"p\", \"sizeBytes\": $1}}"
+}
+take_inline_volume() {
+  "$bin/agent_call" "$data/agent.sock" UnpublishVolume "{\"volumeId\": \"csi-0123\", \"targetPath\": \"$work/pod/scratch\"}"
+}
+inline_holds() { [ "$(cat "$work/pod/scratch/file" 2>&1)" = bytes ]; }
+inline_gone() { [ ! -e "$work/pod/scratch" ] && [ -z "$(find "$work/pool" -name 'csi-0123*')" ] && ! grep -q csi-0123 /proc/self/mountinfo; }
+no_such_object() { [ -z "$(kube get volumes.ashlar.dev -o name | grep csi-0123)" ]; }
 nothing_left() {
   [ ! -e "$data" ] && ! grep -q "$work/" /proc/self/mountinfo && ! losetup --noheadings --list --output BACK-FILE | grep -q "$work/" &&
     [ -z "$(find "$work/pool" -type f 2>/dev/null)" ]
@@ -92,6 +103,12 @@ check "refuses a system directory" refused "belongs to the system" "$bin/ashlar"
 check "refuses a place that nobody named" refused "--publish-root" "$bin/ashlar" mount v /var/ashlar-test --data-dir "$data"
 check "refuses a volume that is not there" refused "not found" "$bin/ashlar" mount absent "$work/x" --data-dir "$data"
 check "says why a volume is not carved" refused "not carved: NoCapacity" "$bin/ashlar" mount large "$work/x" --data-dir "$data"
+check "refuses an inline volume that is larger than the pool allows" refused "spec.inlineVolumes.maxSize" inline_volume 68157440
+check "leaves nothing of a refused one" inline_gone
+check "carves an inline volume" inline_volume 33554432
+check "carves it once" inline_volume 33554432
+check "takes its bytes" eval 'echo bytes >"$work/pod/scratch/file"'
+check "makes no object of it" no_such_object
 url=$(grep server: "$data/kubeconfig")
 stop TERM
 check "leaves the volume mounted when it stops" holds
@@ -102,6 +119,10 @@ stop KILL
 check "leaves the volume mounted when it is killed" holds
 check "starts after a kill" start
 check "finds its volume again" carved
+check "has left the inline volume alone" inline_holds
+check "takes the inline volume back" take_inline_volume
+check "takes it back once" take_inline_volume
+check "leaves nothing of it" inline_gone
 check "unmounts" "$bin/ashlar" umount "$mount" --data-dir "$data"
 check "has nothing there then" test ! -e "$mount/file"
 check "says that nothing is mounted" refused "nothing is mounted" "$bin/ashlar" umount "$mount" --data-dir "$data"

@@ -152,8 +152,9 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   const int64_t bytes = Rounded(request.size_bytes());
   auto it = volumes_.find(request.volume_id());
   if (it != volumes_.end()) {
-    if (it->second.snapshot() || it->second.source() != request.source() ||
-        it->second.pool() != request.pool() || it->second.size_bytes() != bytes) {
+    if (it->second.snapshot() || it->second.inline_volume() ||
+        it->second.source() != request.source() || it->second.pool() != request.pool() ||
+        it->second.size_bytes() != bytes) {
       return absl::AlreadyExistsError(
           absl::StrCat("volume ", request.volume_id(), " exists with other facts"));
     }
@@ -178,7 +179,9 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   volume.set_pool(request.pool());
   volume.set_size_bytes(bytes);
   volume.set_mode(request.mode());
-  volume.set_fs_type(request.fs_type());
+  const bool unnamed =
+      request.fs_type().empty() && request.mode() == agent::v1::VOLUME_MODE_FILESYSTEM;
+  volume.set_fs_type(unnamed ? "ext4" : request.fs_type());
   volume.set_source(request.source());
   volume.set_device_path(absl::StrCat("/pools/", request.pool(), "/", request.volume_id()));
   volume.set_extents(1);
@@ -239,7 +242,9 @@ absl::Status FakeAgent::RemoveVolume(const CallContext& context, const std::stri
 
 absl::Status FakeAgent::RemoveKind(const std::string& id, bool snapshot) {
   auto it = volumes_.find(id);
-  if (it == volumes_.end() || it->second.snapshot() != snapshot) return absl::OkStatus();
+  if (it == volumes_.end() || it->second.snapshot() != snapshot || it->second.inline_volume()) {
+    return absl::OkStatus();
+  }
   if (it->second.staged()) {
     return absl::FailedPreconditionError(absl::StrCat("volume ", id, " is staged"));
   }
@@ -351,13 +356,15 @@ void FakeAgent::Lose(const std::string& volume) {
   Changed();
 }
 
-void FakeAgent::AddVolume(const std::string& id, const std::string& pool, int64_t bytes) {
+void FakeAgent::AddVolume(const std::string& id, const std::string& pool, int64_t bytes,
+                          bool inline_volume) {
   MutexLock lock(mu_);
   agent::v1::VolumeState& volume = volumes_[id];
   volume.set_volume_id(id);
   volume.set_pool(pool);
   volume.set_size_bytes(bytes);
   volume.set_healthy(true);
+  volume.set_inline_volume(inline_volume);
   pool_used_[pool] += bytes;
   Changed();
 }

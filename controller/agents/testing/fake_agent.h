@@ -55,7 +55,8 @@ class FakeAgent final : public AgentClient {
   // The volume is gone though nobody removed it.
   void Lose(const std::string& volume);
   // A volume that nobody asked this agent for.
-  void AddVolume(const std::string& volume, const std::string& pool, int64_t bytes);
+  void AddVolume(const std::string& volume, const std::string& pool, int64_t bytes,
+                 bool inline_volume = false);
   void AddDrive(agent::v1::Drive drive);
 
   std::set<std::string> Volumes() const;

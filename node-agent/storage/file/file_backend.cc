@@ -201,7 +201,7 @@ absl::Status FileBackend::BuildCopy(const VolumeFacts& facts, int64_t size_bytes
 
 absl::Status FileBackend::Clone(const VolumeFacts& facts, int64_t size_bytes, int from, int to,
                                 const std::string& path) {
-  const bool writable = facts.kind == VolumeKind::kVolume;
+  const bool writable = facts.kind != VolumeKind::kSnapshot;
   MutexLock lock(space_mu_);
   if (writable) ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
   ASHLAR_ASSIGN_OR_RETURN(const PoolUsage before, UsageLocked());
