@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "csi/backend_rules.h"
 #include "csi/carve_outcome.h"
 #include "csi/mutable_parameters.h"
 #include "csi/names.h"
@@ -77,8 +78,10 @@ absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan,
   if (block != plan.access.block) {
     return differs("mode", spec.mode(), plan.access.block ? "Block" : "Filesystem");
   }
-  const std::string fs_type = spec.fs_type().empty() && !block ? "ext4" : spec.fs_type();
-  if (fs_type != plan.fs_type) return differs("filesystem", fs_type, plan.fs_type);
+  // Where either leaves it open the volume has what the pool's backend makes.
+  if (spec.fs_type() != plan.fs_type && !spec.fs_type().empty() && !plan.fs_type.empty()) {
+    return differs("filesystem", spec.fs_type(), plan.fs_type);
+  }
   if (spec.source().kind() != plan.source.kind() || spec.source().name() != plan.source.name()) {
     return differs("source", absl::StrCat(spec.source().kind(), " ", spec.source().name()),
                    absl::StrCat(plan.source.kind(), " ", plan.source.name()));
@@ -147,11 +150,11 @@ absl::Status Controller::CheckSynced() const {
   return absl::UnavailableError("Volumes and Pools have not been read from Kubernetes yet; repeat");
 }
 
-absl::Status Controller::CheckPoolExists(const CallContext& context, const std::string& name) {
-  if (FindPool(name) != nullptr) return absl::OkStatus();
+absl::StatusOr<Json> Controller::ReadPool(const CallContext& context, const std::string& name) {
+  if (const runtime::ObjectPtr pool = FindPool(name); pool != nullptr) return *pool;
   // The pool may be younger than what the cache has seen.
-  const absl::Status found = client_.Get(context, api::Kind<Pool>(), {"", name}).status();
-  if (!absl::IsNotFound(found)) return found;
+  absl::StatusOr<Json> found = client_.Get(context, api::Kind<Pool>(), {"", name});
+  if (!absl::IsNotFound(found.status())) return found;
   std::vector<std::string> names;
   for (const runtime::ObjectPtr& pool : pools_.List()) names.push_back(kube::KeyOf(*pool).name);
   std::sort(names.begin(), names.end());
@@ -164,7 +167,8 @@ absl::StatusOr<csi::v1::CreateVolumeResponse> Controller::CreateVolume(
     const CallContext& context, const csi::v1::CreateVolumeRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
   ASHLAR_ASSIGN_OR_RETURN(CreateVolumePlan plan, ReadCreateVolume(request));
-  ASHLAR_RETURN_IF_ERROR(CheckPoolExists(context, plan.parameters.pool));
+  ASHLAR_ASSIGN_OR_RETURN(const Json pool, ReadPool(context, plan.parameters.pool));
+  ASHLAR_RETURN_IF_ERROR(FitBackend(pool, request, plan));
   ASHLAR_ASSIGN_OR_RETURN(const std::string source_node, FitSource(context, plan));
   ASHLAR_ASSIGN_OR_RETURN(Placement nodes, Place(context, client_, plan));
   if (!source_node.empty()) {
@@ -234,7 +238,8 @@ absl::StatusOr<std::string> Controller::FitSource(const CallContext& context,
   const std::string mode = plan.access.block ? "Block" : "Filesystem";
   if (source.mode != mode) return refuse("mode", source.mode, mode);
   if (!plan.fs_type_given) plan.fs_type = source.fs_type;
-  if (source.fs_type != plan.fs_type) return refuse("filesystem", source.fs_type, plan.fs_type);
+  if (source.fs_type != plan.fs_type && !source.fs_type.empty())
+    return refuse("filesystem", source.fs_type, plan.fs_type);
   const bool too_small = plan.size_given && plan.size.bytes < source.bytes;
   if (too_small || (plan.size.limit_bytes > 0 && plan.size.limit_bytes < source.bytes))
     return absl::OutOfRangeError(
@@ -463,8 +468,11 @@ absl::StatusOr<csi::v1::ControllerModifyVolumeResponse> Controller::ModifyVolume
   }
   ASHLAR_ASSIGN_OR_RETURN(const MutableParameters attributes,
                           ReadMutableParameters(request.mutable_parameters()));
-  ASHLAR_ASSIGN_OR_RETURN(const Volume volume,
-                          volumes_.Modify(context, request.volume_id(), attributes));
+  ASHLAR_ASSIGN_OR_RETURN(Volume volume, volumes_.Find(context, request.volume_id()));
+  if (const runtime::ObjectPtr pool = FindPool(volume.spec().pool()); pool != nullptr) {
+    ASHLAR_RETURN_IF_ERROR(CheckLimits(*pool, attributes));
+  }
+  ASHLAR_ASSIGN_OR_RETURN(volume, volumes_.Modify(context, request.volume_id(), attributes));
   ASHLAR_RETURN_IF_ERROR(volumes_.AwaitModified(context, volume).status());
   return csi::v1::ControllerModifyVolumeResponse();
 }

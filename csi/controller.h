@@ -68,7 +68,8 @@ class Controller {
   absl::StatusOr<std::vector<v1alpha1::Volume>> Page(
       int32_t max_entries, const std::string& starting_token,
       absl::FunctionRef<bool(const v1alpha1::Volume&)> wanted, std::string& next_token) const;
-  absl::Status CheckPoolExists(const CallContext& context, const std::string& name);
+  // InvalidArgument, with the names of all pools: there is none of this name.
+  absl::StatusOr<Json> ReadPool(const CallContext& context, const std::string& name);
   // Makes the plan fit what it is to be a copy of, and answers the node where that lies; "" if the
   // volume was made of it and the source is gone since. NotFound: no such source. OutOfRange: it is
   // larger. InvalidArgument: it is of another pool, mode or filesystem.

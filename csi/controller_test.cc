@@ -327,6 +327,37 @@ TEST_F(ControllerTest, ModifyWritesAllOfTheAttributesAndAnswersWhenTheNodeHasThe
   EXPECT_EQ(Object("pvc-1")->metadata().generation(), volume.metadata().generation());
 }
 
+TEST_F(ControllerTest, ThePoolsBackendSaysWhatNobodyNamesAndWhatItCannotDo) {
+  v1alpha1::Pool pool;
+  pool.mutable_metadata()->set_name("folders");
+  pool.mutable_spec()->set_backend("Directory");
+  AddNode(pool, "n1", true, 1000 * kMiB);
+  kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
+  while (pool_informer_.Get({"", "folders"}) == nullptr) std::this_thread::yield();
+  CreateVolumeRequest request = Request("folder");
+  (*request.mutable_parameters())["pool"] = "folders";
+  request.mutable_capacity_range()->set_required_bytes(2 * kMiB);
+  ASSERT_TRUE(Create(request).ok());
+  EXPECT_EQ(Object("folder")->spec().fs_type(), "") << "the node knows what the pool lies on";
+  EXPECT_EQ(Object("folder")->spec().size(), 2 * kMiB) << "the least of ext4 is no matter";
+  const auto refused = [](const absl::Status& status) {
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("pool folders has the backend Directory"));
+  };
+  csi::v1::ControllerModifyVolumeRequest modify;
+  modify.set_volume_id("folder");
+  (*modify.mutable_mutable_parameters())["writeIops"] = "5";
+  refused(controller_.ModifyVolume({}, modify).status());
+  EXPECT_FALSE(Object("folder")->spec().has_limits());
+  request.set_name("limited");
+  *request.mutable_mutable_parameters() = modify.mutable_parameters();
+  refused(Create(request).status());
+  EXPECT_EQ(Object("limited").status().code(), StatusCode::kNotFound);
+  request.clear_mutable_parameters();
+  (*request.mutable_mutable_parameters())["trim"] = "Daily";
+  EXPECT_TRUE(Create(request).ok());
+}
+
 TEST_F(ControllerTest, ARepeatedCreateMayBringOtherAttributes) {
   ASSERT_TRUE(Create(Request()).ok());
   CreateVolumeRequest request = Request();

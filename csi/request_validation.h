@@ -73,7 +73,7 @@ struct CreateVolumePlan {
   std::string name;       // the name that CSI gave
   Parameters parameters;
   Access access;
-  std::string fs_type;  // ext4 or xfs; empty for block
+  std::string fs_type;  // empty for block, and where the pool's backend decides
   SizeRange size;
   MutableParameters attributes;
   v1alpha1::VolumeSource source;  // kind and name; empty: none

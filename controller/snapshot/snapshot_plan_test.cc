@@ -122,7 +122,8 @@ TEST(DecideVolume, ACopyIsPlacedWhereItsSourceLiesOrRefusedWithWhatDiffers) {
   EXPECT_EQ(refused([](auto& f) { f.source.deleting = true; }).reason, kSourceNotReady);
   EXPECT_THAT(refused([](auto& f) { f.source.pool = "q"; }).message, HasSubstr("spec.pool"));
   EXPECT_THAT(refused([](auto& f) { f.source.mode = "Block"; }).message, HasSubstr("spec.mode"));
-  EXPECT_THAT(refused([](auto& f) { f.source.fs_type = "xfs"; }).message, HasSubstr("spec.fsType"));
+  EXPECT_THAT(refused([](auto& f) { f.volume.mutable_spec()->set_fs_type("xfs"); }).message,
+              HasSubstr("spec.fsType"));
   EXPECT_THAT(refused([](auto& f) { f.source.size_bytes *= 2; }).message, HasSubstr("spec.size"));
   EXPECT_THAT(refused([](auto& f) { f.volume.mutable_spec()->set_node_name("n2"); }).message,
               HasSubstr("spec.nodeName"));

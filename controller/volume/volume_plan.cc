@@ -55,10 +55,9 @@ VolumeDecision CheckSource(const VolumeFacts& facts) {
   if (mode != source.mode)
     return invalid(
         absl::StrCat("spec.mode is ", mode, ": the source, ", name, ", has ", source.mode));
-  const std::string fs_type = mode == "Block" || !spec.fs_type().empty() ? spec.fs_type() : "ext4";
-  if (fs_type != source.fs_type)
-    return invalid(
-        absl::StrCat("spec.fsType is ", fs_type, ": the source, ", name, ", has ", source.fs_type));
+  if (!spec.fs_type().empty() && spec.fs_type() != source.fs_type)
+    return invalid(absl::StrCat("spec.fsType is ", spec.fs_type(), ": the source, ", name, ", has ",
+                                source.fs_type));
   if (RoundedVolumeBytes(spec.size()) < source.size_bytes)
     return invalid(absl::StrCat("spec.size is ", FormatBytes(spec.size()), ": the source, ", name,
                                 ", has ", FormatBytes(source.size_bytes)));
@@ -222,7 +221,10 @@ agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts) {
   request.set_source(volume.spec().source().name());
   request.set_mode(block ? agent::v1::VOLUME_MODE_BLOCK : agent::v1::VOLUME_MODE_FILESYSTEM);
   if (!block) {
-    request.set_fs_type(volume.spec().fs_type().empty() ? "ext4" : volume.spec().fs_type());
+    // Empty: the agent makes what the pool's backend makes first.
+    request.set_fs_type(!volume.spec().fs_type().empty() ? volume.spec().fs_type()
+                        : facts.reported != nullptr      ? facts.reported->fs_type()
+                                                         : facts.source.fs_type);
   }
   return request;
 }

@@ -149,21 +149,29 @@ TEST(DecideVolume, NamesTheStepForEverySituation) {
   }
 }
 
-TEST(CarveRequest, TakesWhatIsThereAndFillsTheFilesystemIn) {
+TEST(CarveRequest, TakesWhatIsThereAndLeavesAFilesystemThatNobodyNamedToTheAgent) {
   Scene scene;
   Placed(scene);
   agent::v1::EnsureVolumeRequest request = CarveRequest(scene.facts);
   EXPECT_EQ(request.volume_id(), "v1");
   EXPECT_EQ(request.size_bytes(), kGi);
   EXPECT_EQ(request.mode(), agent::v1::VOLUME_MODE_FILESYSTEM);
-  EXPECT_EQ(request.fs_type(), "ext4");
+  EXPECT_EQ(request.fs_type(), "") << "the agent knows what the pool's backend makes";
   scene.facts.volume.mutable_spec()->set_mode("Block");
   EXPECT_EQ(CarveRequest(scene.facts).mode(), agent::v1::VOLUME_MODE_BLOCK);
   EXPECT_EQ(CarveRequest(scene.facts).fs_type(), "");
   // Carved before its answer arrived, then asked to be larger.
   scene.reported.set_size_bytes(kGi / 2);
+  scene.facts.volume.mutable_spec()->clear_mode();
+  scene.facts.source.fs_type = "xfs";
+  EXPECT_EQ(CarveRequest(scene.facts).fs_type(), "xfs")
+      << "a copy has the filesystem of its source";
+  scene.reported.set_fs_type("btrfs");
   scene.facts.reported = &scene.reported;
   EXPECT_EQ(CarveRequest(scene.facts).size_bytes(), kGi / 2);
+  EXPECT_EQ(CarveRequest(scene.facts).fs_type(), "btrfs");
+  scene.facts.volume.mutable_spec()->set_fs_type("ext4");
+  EXPECT_EQ(CarveRequest(scene.facts).fs_type(), "ext4");
 }
 
 const k8s::Condition& ConditionOf(const v1alpha1::Volume& volume, const char* type) {

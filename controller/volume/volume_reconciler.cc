@@ -97,6 +97,13 @@ absl::Status VolumeReconciler::GatherSource(Pass& pass) {
   if (object == nullptr) return absl::OkStatus();
   ASHLAR_ASSIGN_OR_RETURN(const Volume volume, api::FromJson<Volume>(*object));
   const bool block = volume.spec().mode() == "Block";
+  std::string fs_type = volume.spec().fs_type();
+  if (!block && fs_type.empty()) {
+    const AgentView agent = parts_.agents.View(volume.spec().node_name());
+    const agent::v1::VolumeState* reported =
+        agent.report == nullptr ? nullptr : agent.report->FindVolume(volume.metadata().name());
+    if (reported != nullptr) fs_type = reported->fs_type();
+  }
   source = {true,
             true,
             volume.metadata().has_deletion_timestamp(),
@@ -104,7 +111,7 @@ absl::Status VolumeReconciler::GatherSource(Pass& pass) {
             volume.spec().node_name(),
             volume.spec().pool(),
             block ? "Block" : "Filesystem",
-            block || !volume.spec().fs_type().empty() ? volume.spec().fs_type() : "ext4",
+            fs_type,
             volume.status().size()};
   return absl::OkStatus();
 }

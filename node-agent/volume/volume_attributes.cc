@@ -1,4 +1,5 @@
 // Attributes: what may change of a volume in use, and what is in use.
+#include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
@@ -13,6 +14,12 @@ absl::StatusOr<VolumeStatus> VolumeManager::Modify(const CallContext& context,
   ASHLAR_RETURN_IF_ERROR(CheckAttributes(attributes));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
+  const bool directory = entry.stored && entry.stored->form == VolumeForm::kDirectory;
+  if (directory && attributes.limits.any())
+    return absl::InvalidArgumentError(
+        absl::StrCat("attributes has limits: volume ", id,
+                     " is of a pool of the backend Directory, whose "
+                     "volumes have no block device of their own; limits can't be kept"));
   if (env_.attributes.Get(id) == attributes) return StatusOf(entry);
   ASHLAR_RETURN_IF_ERROR(env_.attributes.Put(id, attributes));
   LogInfo("volume modified", {{"volume", id},

@@ -150,6 +150,14 @@ TEST_F(DirectoryVolumes, WhatADirectoryCannotBeIsRefusedWithWhatItCan) {
   stage.mount_flags = {"discard"};
   EXPECT_EQ(volumes().Stage({}, stage).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(lab_->MountsBelow(lab_->Path("kubelet")), 0);
+  VolumeAttributes limits;
+  limits.limits.write_iops = 5;
+  const auto limited = volumes().Modify({}, "v", limits);
+  EXPECT_EQ(limited.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(limited.status().message(), HasSubstr("backend Directory"));
+  VolumeAttributes trimmed;
+  trimmed.trim = TrimSchedule::kDaily;
+  EXPECT_TRUE(volumes().Modify({}, "v", trimmed).ok());
 }
 
 TEST_F(DirectoryVolumes, ADriveBecomesAPoolOfItsOwnAndIsFoundAgain) {
