@@ -417,16 +417,17 @@ class UsedDrives(Case):
         self.call("RemovePool", name="dddd")
 
     def test_a_named_drive_that_nobody_uses_is_wiped_and_taken(self):
+        backends = {"BACKUP": "WholeDrive", "EXT4": "Partition", "MDOLD": "Namespace", "PART": "File", "PV": "File", "TABLE": "WholeDrive"}
         at_rest = sorted({disk.serial for disk in self.guest.build.disks if disk.used and disk.used not in IN_USE})
         for number, serial in enumerate(at_rest):
             with self.subTest(serial):
-                name = "e" * (4 + number)
+                name, backend = "e" * (4 + number), backends[serial]
                 before = self.digests()
-                unnamed = self.pool(name, serials=[serial])
+                unnamed = self.pool(name, backend, serials=[serial])
                 self.assertEqual((unnamed["ready"], unnamed["reason"]), (False, "NoFreeDrive"))
                 self.assertIn(f"its serial {serial} in spec.wipe would wipe it", unnamed["message"])
                 self.assertEqual(self.digests(), before)
-                named = self.pool(name, wipe=[serial], serials=[serial])
+                named = self.pool(name, backend, wipe=[serial], serials=[serial])
                 self.assertTrue(named["ready"], named["message"])
                 self.guest.run("sync")
                 others = lambda digests: {file: digest for file, digest in digests.items() if not file.startswith(serial)}

@@ -183,8 +183,10 @@ TEST_F(NamespaceTest, AControllerThatDoesNotTellItsCapacityIsAskedNevertheless) 
   FakeNvmeOptions silent;
   silent.tells_capacity = false;
   Begin(silent);
+  EXPECT_EQ(Ensure().reason, "NoFreeDrive") << "it announces nothing";
+  agent_->nvme.Prepare(24 * kMiB);
   ASSERT_TRUE(Ensure().ready);
-  EXPECT_EQ(Usage().capacity_bytes, 0);
+  EXPECT_EQ(Usage().capacity_bytes, 24 * kMiB);
   ASSERT_TRUE(Make("v", 40 * kMiB).ok());
   EXPECT_EQ(Usage().allocated_bytes, 40 * kMiB);
   agent_->nvme.SetRefusal(0x4115);

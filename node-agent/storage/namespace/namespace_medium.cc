@@ -131,7 +131,8 @@ absl::StatusOr<std::vector<PoolSubsystem>> NamespaceMedium::Gather(const Looker&
         refused_.push_back(absl::StrCat("namespace ", space.nsid, " of ", NameOf(subsystem), " ",
                                         look.busy_reason));
     }
-    if (on.takes_volumes && subsystem.creates()) usable = true;
+    // What it announces is room, not what it might do.
+    if (on.takes_volumes && subsystem.creates() && subsystem.capacity_bytes > 0) usable = true;
     if (on.takes_volumes && !usable && subsystem.namespaces.empty())
       refused_.push_back(
           absl::StrCat(NameOf(subsystem), " has no namespace and does not create any"));

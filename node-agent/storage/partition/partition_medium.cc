@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/storage/drive_wipe.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -34,10 +35,10 @@ bool PartitionMedium::Carries(const Drive& drive) const {
 
 absl::StatusOr<PartitionMedium::Drives> PartitionMedium::Look(const PoolRecord& record) {
   const DeviceSource& wanted = *record.spec.devices;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Drive> all, env_.scanner.Scan(wanted.paths));
+  ASHLAR_ASSIGN_OR_RETURN(std::vector<Drive> all, env_.scanner.Scan(wanted.paths));
   Drives drives;
   std::map<std::string, std::string> tables;  // ids of drives by the GUID of their table
-  for (const Drive& drive : all) {
+  for (Drive& drive : all) {
     const bool carries = Carries(drive);
     if (carries && IsClaimed(record, drive)) {
       drives.unfinished.push_back(drive);
@@ -52,10 +53,21 @@ absl::StatusOr<PartitionMedium::Drives> PartitionMedium::Look(const PoolRecord& 
     } else if (drive.busy_reason.empty()) {
       drives.free.push_back(drive);
     } else {
-      drives.refused.push_back(absl::StrCat(drive.id, " ", drive.busy_reason));
+      drives.used.push_back(std::move(drive));
     }
   }
   return drives;
+}
+
+absl::Status PartitionMedium::WipeNamed(PoolRecord& record, SavePoolRecord save, Drives& drives) {
+  for (Drive& drive : drives.used) {
+    ASHLAR_ASSIGN_OR_RETURN(const bool wiped, WipeIfNamed(env_.scanner, record, drive, save));
+    if (wiped)
+      drives.free.push_back(drive);
+    else
+      drives.refused.push_back(Refusal(env_.scanner, record, drive));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status PartitionMedium::Claim(PoolRecord& record, const Drive& drive, bool again,
@@ -91,6 +103,7 @@ absl::StatusOr<OpenedPool> PartitionMedium::Open(const CallContext&, PoolRecord&
                                                  SavePoolRecord save) {
   const DeviceSource& wanted = *record.spec.devices;
   ASHLAR_ASSIGN_OR_RETURN(Drives drives, Look(record));
+  ASHLAR_RETURN_IF_ERROR(WipeNamed(record, save, drives));
   for (const Drive& drive : drives.unfinished) {
     if (!Matches(wanted, drive)) {
       ASHLAR_RETURN_IF_ERROR(Release(record, drive, save));

@@ -1,7 +1,7 @@
-// PartitionMedium: every matching drive of a Partition pool that was proven free, with a GPT of the
-// pool (partition_layout.h). A drive is known by the first half of the GUID of its table, which no
-// change of names, slots or identifiers touches, and which a node that lost its state reads as
-// well.
+// PartitionMedium: every matching drive of a Partition pool that was proven free, or that spec.wipe
+// names, with a GPT of the pool (partition_layout.h). A drive is known by the first half of the
+// GUID of its table, which no change of names, slots or identifiers touches, and which a node that
+// lost its state reads as well.
 //
 //   (proven free) ──► claimed: being written ──► carries the pool ──► claimed: being erased ──►
 //   (free)
@@ -33,9 +33,12 @@ class PartitionMedium final : public PoolMedium {
   // What is to be done with the drives of this moment.
   struct Drives {
     std::vector<Drive> carrying, free, unfinished;
-    std::vector<std::string> refused;  // matching, but neither, and why
+    std::vector<Drive> used;           // matching, but neither
+    std::vector<std::string> refused;  // why those are not taken
   };
   absl::StatusOr<Drives> Look(const PoolRecord& record);
+  // Frees those of the used ones that spec.wipe names.
+  absl::Status WipeNamed(PoolRecord& record, SavePoolRecord save, Drives& drives);
   absl::Status Claim(PoolRecord& record, const Drive& drive, bool again, SavePoolRecord save);
   absl::Status Release(PoolRecord& record, const Drive& drive, SavePoolRecord save);
 

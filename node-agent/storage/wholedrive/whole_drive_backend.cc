@@ -12,6 +12,7 @@
 #include "lib/system/block_device.h"
 #include "lib/system/files.h"
 #include "lib/system/links.h"
+#include "node-agent/storage/blank_ends.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/pool_types.h"
 
@@ -84,12 +85,25 @@ const WholeDriveBackend::Record* WholeDriveBackend::RecordOf(const std::string& 
 
 bool WholeDriveBackend::IsFree(const WholeDrive& drive) {
   return drive.takes_volumes && drive.drive.busy_reason.empty() &&
-         known_.count(drive.drive.id) == 0;
+         known_.count(drive.drive.id) == 0 && barred_.count(drive.drive.id) == 0;
 }
 
 bool WholeDriveBackend::Holds(const std::string& drive_id) {
   MutexLock lock(mu_);
   return known_.count(drive_id) > 0;
+}
+
+absl::StatusOr<bool> WholeDriveBackend::UnlessHeld(const std::string& drive_id,
+                                                   absl::FunctionRef<absl::StatusOr<bool>()> act) {
+  {
+    MutexLock lock(mu_);
+    if (known_.count(drive_id) > 0) return false;
+    barred_.insert(drive_id);
+  }
+  absl::StatusOr<bool> answer = act();
+  MutexLock lock(mu_);
+  barred_.erase(drive_id);
+  return answer;
 }
 
 uint64_t WholeDriveBackend::Freed() {
@@ -156,7 +170,7 @@ bool WholeDriveBackend::Readopt(const VolumeFacts& facts) {
   for (const WholeDrive& drive : drives_) {
     const sys::Signature& signature = drive.drive.signature;
     if (signature.uuid != UuidOf(facts.id) || signature.type != facts.fs_type) continue;
-    if (known_.count(drive.drive.id) > 0) continue;
+    if (known_.count(drive.drive.id) > 0 || barred_.count(drive.drive.id) > 0) continue;
     LogWarning("a drive bears a volume whose record was lost",
                {{"volume", facts.id}, {"drive", drive.drive.id}});
     return Save({drive.drive.id, kVolume, facts}).ok() &&
@@ -185,7 +199,8 @@ absl::StatusOr<Drive> WholeDriveBackend::Reserve(const VolumeFacts& facts, int64
   });
   std::string refused;
   for (const WholeDrive* drive : fitting) {
-    const std::string busy = scanner_.BusyReason(drive->drive);
+    std::string busy = scanner_.BusyReason(drive->drive);
+    if (busy.empty()) busy = DataReason(drive->drive.device);
     if (!busy.empty()) {
       absl::StrAppend(&refused, "; ", drive->drive.id, " ", busy);
       continue;
@@ -209,6 +224,7 @@ absl::Status WholeDriveBackend::Build(const CallContext& context, const VolumeFa
                                       const Drive& drive) {
   ASHLAR_ASSIGN_OR_RETURN(const std::string device, DeviceNow(drive));
   ASHLAR_RETURN_IF_ERROR(sys::ZeroDevice(context, device, 0));
+  if (facts.mode == VolumeMode::kBlock) return absl::OkStatus();
   ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(device, O_RDWR));
   ImageToFormat image;
   image.fs_type = facts.fs_type;
@@ -223,8 +239,6 @@ absl::Status WholeDriveBackend::Build(const CallContext& context, const VolumeFa
 absl::StatusOr<StoredVolume> WholeDriveBackend::Create(const CallContext& context,
                                                        const VolumeFacts& facts,
                                                        int64_t size_bytes) {
-  if (facts.mode == VolumeMode::kBlock)
-    return absl::UnimplementedError("pools of whole drives have filesystem volumes only");
   if (!facts.source.empty()) return absl::UnimplementedError("whole drives cannot be copied");
   absl::StatusOr<Drive> drive = Reserve(facts, size_bytes);
   if (absl::IsUnavailable(drive.status())) {
@@ -300,12 +314,14 @@ absl::StatusOr<StoredVolume> WholeDriveBackend::Prepare(const CallContext&, cons
   MutexLock lock(mu_);
   ASHLAR_ASSIGN_OR_RETURN(const Record record, FindVolume(id));
   ASHLAR_ASSIGN_OR_RETURN(StoredVolume volume, Describe(record));
-  const std::string& device = Present(record.drive)->drive.device;
   // The names of drives may have changed since they were looked at.
-  ASHLAR_ASSIGN_OR_RETURN(const sys::Signature signature, sys::ProbeSignature(device));
-  if (signature.uuid != UuidOf(id))
-    return absl::DataLossError(
-        absl::StrCat(device, " does not bear the filesystem of volume ", id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string device, DeviceNow(Present(record.drive)->drive));
+  if (record.facts.mode == VolumeMode::kFilesystem) {
+    ASHLAR_ASSIGN_OR_RETURN(const sys::Signature signature, sys::ProbeSignature(device));
+    if (signature.uuid != UuidOf(id))
+      return absl::DataLossError(
+          absl::StrCat(device, " does not bear the filesystem of volume ", id));
+  }
   ASHLAR_RETURN_IF_ERROR(sys::EnsureLink(device, LinkOf(id)));
   return volume;
 }

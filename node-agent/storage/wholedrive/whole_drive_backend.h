@@ -1,6 +1,6 @@
-// WholeDriveBackend: a volume is a drive, from its first byte to its last, with a filesystem:
-// nothing of ours is on it. A volume is as large as its drive, which is the smallest free one that
-// is large enough; it cannot grow or be copied.
+// WholeDriveBackend: a volume is a drive, from its first byte to its last: nothing of ours is on it
+// but the filesystem, if it has one. A volume is as large as its drive, which is the smallest free
+// one that is large enough; it cannot grow or be copied.
 //
 // What describes a volume is a record in the state directory, named by the drive's id:
 //
@@ -9,11 +9,11 @@
 //                      └────────── crash, error ────────────────┘
 //
 // The record is saved before the first byte is written to a drive that was proven free. If the
-// state directory is lost the drive bears a filesystem, so it is not free: nobody takes or wipes
-// it. The filesystem's UUID is made from the pool's uid and the volume's id; a Create of that id
-// takes the drive as the volume again. Block volumes are not made: without a record such a drive
-// would look free. Nor are drives taken that only a name in /dev identifies: it may be another
-// one's after a boot.
+// state directory is lost the drive of a filesystem volume bears a filesystem, so it is not free:
+// nobody takes or wipes it. The filesystem's UUID is made from the pool's uid and the volume's id;
+// a Create of that id takes the drive as the volume again. The drive of a block volume has no such
+// mark: it is not free if its first or last MiB holds anything (blank_ends.h). Drives are not taken
+// that only a name in /dev identifies: it may be another one's after a boot.
 //
 // The path of a volume is a link below `links`. Thread-safe as StorageBackend says.
 #pragma once
@@ -21,6 +21,7 @@
 #include <map>
 #include <set>
 
+#include "absl/functional/function_ref.h"
 #include "lib/base/mutex.h"
 #include "lib/system/command_runner.h"
 #include "node-agent/inventory/drive_scanner.h"
@@ -55,8 +56,11 @@ class WholeDriveBackend final : public StorageBackend {
   uint64_t Freed();
   // Whether the drive is a volume, or becomes or was one.
   bool Holds(const std::string& drive_id);
+  // What `act` answers, during which the drive does not become one; false if it is one.
+  absl::StatusOr<bool> UnlessHeld(const std::string& drive_id,
+                                  absl::FunctionRef<absl::StatusOr<bool>()> act);
 
-  BackendTraits Traits() const override { return {false, {"ext4", "xfs"}, false, false}; }
+  BackendTraits Traits() const override { return {true, {"ext4", "xfs"}, false, false}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
                                       int64_t size_bytes) override;
@@ -110,6 +114,7 @@ class WholeDriveBackend final : public StorageBackend {
   int64_t reserve_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, Record> known_ ABSL_GUARDED_BY(mu_);  // what is on disk, by drive
   uint64_t freed_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<std::string> barred_ ABSL_GUARDED_BY(mu_);  // drives that UnlessHeld works on
   std::set<std::string> making_ ABSL_GUARDED_BY(mu_);  // drives that calls work on
   Wipes wipes_;                                        // last: its threads use all of the above
 };

@@ -43,6 +43,9 @@ class WholeDriveTest : public testing::Test {
   absl::Status Make(const std::string& id, int64_t size) {
     return agent_->volumes.Ensure({}, {id, "p", size, VolumeMode::kFilesystem, "ext4"}).status();
   }
+  absl::Status Block(const std::string& id, int64_t size) {
+    return agent_->volumes.Ensure({}, {id, "p", size, VolumeMode::kBlock, ""}).status();
+  }
   std::string NodeOf(const std::string& id) {
     return sys::RealPath((*agent_->pools.Backend("p"))->Find(id)->path).value_or("");
   }
@@ -94,6 +97,34 @@ TEST_F(WholeDriveTest, WithoutItsRecordAVolumeIsNobodysUntilItIsAskedForAgain) {
   ASSERT_EQ(Make("v", 20 * kMiB), absl::OkStatus());
   EXPECT_EQ(NodeOf("v"), drive);
   EXPECT_EQ(*sys::ReadAt(drive, 0, 64 * kMiB), before);
+}
+
+TEST_F(WholeDriveTest, ABlockVolumeIsFoundAgainAndWithoutItsRecordItsDriveIsNotFree) {
+  const std::string drive = lab_->MakeDrive(64 * kMiB);
+  ASSERT_TRUE(EnsureOn({drive}).ready);
+  ASSERT_EQ(Block("v", 20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(sys::WriteAt(NodeOf("v"), 63 * kMiB + 4096, "raw"), absl::OkStatus());
+  Start();
+  ASSERT_TRUE(EnsureOn({drive}).ready);
+  ASSERT_EQ((*agent_->pools.Backend("p"))->Prepare({}, "v").status(), absl::OkStatus());
+  EXPECT_EQ(NodeOf("v"), drive);
+  EXPECT_EQ(*sys::ReadAt(drive, 63 * kMiB + 4096, 3), "raw");
+  agent_.reset();
+  std::filesystem::remove_all(lab_->Path("state"));
+  Start();
+  const PoolStatus status = EnsureOn({drive});
+  EXPECT_EQ(status.reason, "NoFreeDrive");
+  EXPECT_EQ(status.message,
+            absl::StrCat("no matching drive is free: ", drive, " holds data of an unknown kind"));
+  EXPECT_EQ(*sys::ReadAt(drive, 63 * kMiB + 4096, 3), "raw");
+}
+
+TEST_F(WholeDriveTest, ADriveOnWhichSomethingWasWrittenSinceIsNotTouched) {
+  const std::string drive = lab_->MakeDrive(64 * kMiB);
+  ASSERT_TRUE(EnsureOn({drive}).ready);
+  ASSERT_EQ(sys::WriteAt(drive, 512, "raw"), absl::OkStatus());
+  EXPECT_EQ(Block("v", 20 * kMiB).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(*sys::ReadAt(drive, 512, 3), "raw");
 }
 
 TEST_F(WholeDriveTest, ARemovalLeavesNoByteOnTheDrive) {

@@ -3,6 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/storage/blank_ends.h"
+#include "node-agent/storage/drive_wipe.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -23,8 +25,16 @@ WholeDriveMedium::WholeDriveMedium(const PoolEnvironment& env, const PoolSpec& s
 
 bool WholeDriveMedium::Carries(const Drive& drive) const { return backend_->Holds(drive.id); }
 
+absl::Status WholeDriveMedium::LookAt(PoolRecord& record, SavePoolRecord save, Drive& drive) {
+  if (drive.busy_reason.empty()) drive.busy_reason = DataReason(drive.device);
+  if (drive.busy_reason.empty()) return absl::OkStatus();
+  const absl::StatusOr<bool> wiped = backend_->UnlessHeld(
+      drive.id, [&] { return WipeIfNamed(env_.scanner, record, drive, save); });
+  return wiped.status();
+}
+
 absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord& record,
-                                                  SavePoolRecord) {
+                                                  SavePoolRecord save) {
   const DeviceSource& wanted = *record.spec.devices;
   std::vector<Drive> all;
   absl::StatusOr<std::set<std::string>> held = absl::AbortedError("not looked yet");
@@ -34,8 +44,12 @@ absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord
     ASHLAR_ASSIGN_OR_RETURN(all, env_.scanner.Scan(wanted.paths));
     std::vector<WholeDrive> drives;
     // Also drives that match no longer: one of them may be a volume.
-    for (const Drive& drive : all)
-      if (IsIdentified(drive)) drives.push_back({drive, Matches(wanted, drive)});
+    for (Drive& drive : all) {
+      if (!IsIdentified(drive)) continue;
+      if (Matches(wanted, drive) && !backend_->Holds(drive.id))
+        ASHLAR_RETURN_IF_ERROR(LookAt(record, save, drive));
+      drives.push_back({drive, Matches(wanted, drive)});
+    }
     held = backend_->SetDrives(std::move(drives), record.spec.reserve_bytes, freed);
   }
   ASHLAR_RETURN_IF_ERROR(held.status());
@@ -46,8 +60,9 @@ absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord
     if (held->count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
       pool.devices.push_back(drive.id);
     else if (matches)
-      refused.push_back(absl::StrCat(
-          drive.id, " ", IsIdentified(drive) ? drive.busy_reason : "has no identifier of its own"));
+      refused.push_back(IsIdentified(drive)
+                            ? Refusal(env_.scanner, record, drive)
+                            : absl::StrCat(drive.id, " has no identifier of its own"));
   }
   if (!pool.devices.empty()) return pool;
   if (refused.empty())

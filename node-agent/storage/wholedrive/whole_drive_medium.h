@@ -1,5 +1,7 @@
 // WholeDriveMedium: a pool of the matching drives that are proven free, and of those that are its
-// volumes. It writes to no drive: a volume is claimed when it is made (whole_drive_backend.h).
+// volumes. Free is a drive whose first and last MiB are zero, besides all else. The medium writes
+// to no drive but to wipe it (drive_wipe.h): a volume is claimed when it is made
+// (whole_drive_backend.h).
 #pragma once
 
 #include "node-agent/storage/pool_medium.h"
@@ -17,6 +19,9 @@ class WholeDriveMedium final : public PoolMedium {
   bool Carries(const Drive& drive) const override;
 
  private:
+  // Of a drive that matches: finishes its busy_reason, which wiping may take away.
+  absl::Status LookAt(PoolRecord& record, SavePoolRecord save, Drive& drive);
+
   const PoolEnvironment& env_;
   const std::shared_ptr<WholeDriveBackend> backend_;
 };
