@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "lib/system/files.h"
 #include "node-agent/volume/superblock.h"
 
@@ -43,15 +46,43 @@ void Fill(const StoredVolume& volume) {
   for (int64_t at = 0; at < volume.size_bytes; at += kMiB) Write(volume, at + 512, kPattern);
 }
 
+int64_t CountIn(absl::string_view bytes) {
+  int64_t found = 0;
+  for (size_t hit = bytes.find(kPattern); hit != absl::string_view::npos;
+       hit = bytes.find(kPattern, hit + 1))
+    ++found;
+  return found;
+}
+
 int64_t CountPatterns(const StoredVolume& volume) {
   int64_t found = 0;
-  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) {
-    const std::string bytes = Read(volume, at, kMiB);
-    for (size_t hit = bytes.find(kPattern); hit != std::string::npos;
-         hit = bytes.find(kPattern, hit + 1))
-      ++found;
+  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) found += CountIn(Read(volume, at, kMiB));
+  return found;
+}
+
+// Past all caches.
+int64_t CountOnMedium(const std::vector<std::string>& raw) {
+  const std::unique_ptr<char, decltype(&free)> buffer(static_cast<char*>(aligned_alloc(4096, kMiB)),
+                                                      &free);
+  int64_t found = 0;
+  for (const std::string& path : raw) {
+    const auto fd = sys::OpenFile(path, O_RDONLY | O_DIRECT);
+    EXPECT_TRUE(fd.ok()) << fd.status();
+    if (!fd.ok()) return -1;
+    for (ssize_t n; (n = read(fd->get(), buffer.get(), kMiB)) > 0;)
+      found += CountIn({buffer.get(), static_cast<size_t>(n)});
   }
   return found;
+}
+
+// Into the image or device, or into a file of the directory.
+void FillWhateverItIs(StoredVolume volume) {
+  if (volume.form == VolumeForm::kDirectory) {
+    volume.path += "/file";
+    volume.size_bytes = kSmall / 2;
+    ASSERT_TRUE(sys::OpenFile(volume.path, O_RDWR | O_CREAT, 0600).ok());
+  }
+  Fill(volume);
 }
 
 }  // namespace
@@ -203,6 +234,22 @@ TEST_P(BackendContract, TheNextTenantSeesNothingOfTheLast) {
   const auto grown = backend().Grow({}, "growing", all);
   ASSERT_TRUE(grown.ok()) << grown.status();
   EXPECT_EQ(CountPatterns(*backend().Prepare({}, "growing")), 0);
+}
+
+TEST_P(BackendContract, NoByteOfARemovedVolumeIsLeftOnTheMedium) {
+  const auto made = Create("v", kSmall);
+  ASSERT_TRUE(made.ok()) << made.status();
+  if (tested_->Raw().empty()) GTEST_SKIP() << "its medium is not looked at in this lab";
+  FillWhateverItIs(*made);
+  EXPECT_GT(CountOnMedium(tested_->Raw()), 0) << "it is looked for where it never was";
+  ASSERT_TRUE(backend().Remove({}, "v").ok());
+  // Filesystems free and trim in the background.
+  int64_t left = 1;
+  for (int round = 0; round < 300 && left != 0; ++round) {
+    left = CountOnMedium(tested_->Raw());
+    if (left != 0) absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_EQ(left, 0);
 }
 
 TEST_P(BackendContract, ACopyHasTheBytesOfItsMomentAndOutlivesItsSource) {

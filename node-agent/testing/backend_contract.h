@@ -6,6 +6,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "node-agent/storage/storage_backend.h"
@@ -19,6 +20,8 @@ class BackendUnderTest {
   virtual StorageBackend& backend() = 0;
   // As a new process finds the medium: backend() is another object, nothing is in memory.
   virtual void Reopen() = 0;
+  // The devices or files that all bytes of the volumes end up in. Empty: not to be looked at.
+  virtual std::vector<std::string> Raw() { return {}; }
 };
 
 struct BackendParam {

@@ -45,6 +45,8 @@ class FileBackendUnderTest final : public BackendUnderTest {
     EXPECT_EQ(backend_->RemoveLeftovers(), absl::OkStatus());
   }
 
+  std::vector<std::string> Raw() override { return {lab_.Path("drive1")}; }
+
  private:
   LoopLab lab_;
   const std::string root_ = lab_.MakeFilesystem("xfs", 400 * kMiB);
@@ -66,6 +68,8 @@ class PartitionBackendUnderTest final : public BackendUnderTest {
     backend_ = std::make_unique<PartitionBackend>(commands_, "uid-1", lab_.Path("links"));
     EXPECT_EQ(backend_->SetDrives(drives_, 0), absl::OkStatus());
   }
+
+  std::vector<std::string> Raw() override { return {lab_.Path("drive1")}; }
 
  private:
   LoopLab lab_;
@@ -89,6 +93,8 @@ class WholeDriveBackendUnderTest final : public BackendUnderTest {
       if (drive.device == drive_) drives.push_back({drive});
     EXPECT_EQ(backend_->SetDrives(drives, 0, 0).status(), absl::OkStatus());
   }
+
+  std::vector<std::string> Raw() override { return {lab_.Path("drive1")}; }
 
  private:
   LoopLab lab_;
@@ -121,6 +127,8 @@ class NamespaceBackendUnderTest final : public BackendUnderTest {
     opened_ = *std::move(opened);
   }
 
+  std::vector<std::string> Raw() override { return nvme_.Media(); }
+
  private:
   LoopLab lab_;
   FakeNvme nvme_{{.directory = lab_.Path("nvme"), .capacity_bytes = kBytes}};
@@ -143,6 +151,8 @@ class DirectoryBackendUnderTest final : public BackendUnderTest {
     backend_ = std::make_unique<DirectoryBackend>(DirectoryBackendOptions{root_});
     EXPECT_EQ(backend_->Open(), absl::OkStatus());
   }
+
+  std::vector<std::string> Raw() override { return {lab_.Path("drive1")}; }
 
  private:
   LoopLab lab_;

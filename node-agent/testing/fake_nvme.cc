@@ -189,10 +189,17 @@ std::map<uint32_t, std::vector<uint16_t>> FakeNvme::Namespaces() {
   return found;
 }
 
+std::vector<std::string> FakeNvme::Media() const {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(options_.directory))
+    if (entry.path().extension() == ".img") files.push_back(entry.path());
+  return files;
+}
+
 int64_t FakeNvme::CountOnMedium(const std::string& pattern) const {
   int64_t count = 0;
-  for (const auto& entry : fs::directory_iterator(options_.directory)) {
-    if (entry.path().extension() != ".img") continue;
+  for (const std::string& file : Media()) {
+    const fs::directory_entry entry(file);
     for (uintmax_t at = 0; at < entry.file_size(); at += kMiB) {
       const size_t bytes = std::min<size_t>(kMiB, entry.file_size() - at);
       const std::string data = *sys::ReadAt(entry.path(), static_cast<int64_t>(at), bytes);

@@ -48,7 +48,9 @@ class FakeNvme final : public sys::NvmeCommands {
   std::string DeviceOf(uint32_t nsid) const;
   // Ids of the namespaces that there are, with the controllers that they are attached to.
   std::map<uint32_t, std::vector<uint16_t>> Namespaces();
-  // How often the medium has the pattern, also where no namespace is.
+  // The files that hold the medium, also where no namespace is.
+  std::vector<std::string> Media() const;
+  // How often they have the pattern.
   int64_t CountOnMedium(const std::string& pattern) const;
   // Creates that the controller was asked for.
   int creates() const { return creates_; }

@@ -44,6 +44,13 @@ class LvmUnderTest final : public BackendUnderTest {
     ASSERT_TRUE(opened.ok()) << opened.status();
     opened_ = *opened;
   }
+  std::vector<std::string> Raw() override {
+    std::vector<std::string> devices;
+    const auto drives = scanner_.Scan({});
+    for (const Drive& drive : *drives)
+      if (Matches(*record_.spec.devices, drive)) devices.push_back(drive.device);
+    return devices;
+  }
 
  private:
   absl::Status Lvm(std::vector<std::string> argv) {

@@ -418,6 +418,7 @@ class UsedDrives(Case):
 
     def test_a_named_drive_that_nobody_uses_is_wiped_and_taken(self):
         backends = {"BACKUP": "WholeDrive", "EXT4": "Partition", "MDOLD": "Namespace", "PART": "File", "PV": "File", "TABLE": "WholeDrive"}
+        self.call("RemovePool", name="ccc")  # it waits for any drive that becomes free
         at_rest = sorted({disk.serial for disk in self.guest.build.disks if disk.used and disk.used not in IN_USE})
         for number, serial in enumerate(at_rest):
             with self.subTest(serial):

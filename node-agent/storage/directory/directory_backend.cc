@@ -7,7 +7,9 @@
 #include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/system/deleted_subvolumes.h"
 #include "lib/system/files.h"
+#include "lib/system/freed_space.h"
 #include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
@@ -19,6 +21,7 @@ constexpr absl::string_view kVolume = ".vol";
 constexpr absl::string_view kPartial = ".partial";
 constexpr char kData[] = "/data";
 constexpr char kFacts[] = "/facts.json";
+constexpr absl::Duration kTrimPause = absl::Seconds(1);
 
 absl::Status WriteFacts(const std::string& path, const VolumeFacts& facts, int64_t size_bytes) {
   Json json = FactsToJson(facts);
@@ -211,10 +214,41 @@ Wipes::Work DirectoryBackend::RemovalOf(const std::string& partial) {
   return [this, partial](const CallContext& context) { return Discard(context, partial); };
 }
 
+void DirectoryBackend::TrimSoon() {
+  {
+    MutexLock lock(space_mu_);
+    trim_wanted_ = true;
+  }
+  wipes_.Start("trim", [this](const CallContext& context) {
+    Trim(context);
+    return absl::OkStatus();
+  });
+}
+
+void DirectoryBackend::Trim(const CallContext& context) {
+  // Several removals are trimmed together. Removed files are freed a moment later, too.
+  while (SleepFor(clock_, context, kTrimPause).ok()) {
+    {
+      MutexLock lock(space_mu_);
+      if (!trim_wanted_) return;
+      trim_wanted_ = false;
+    }
+    absl::Status trimmed = sys::AwaitDeletedSubvolumes(clock_, context, root_);
+    if (trimmed.ok()) trimmed = trees_->Commit(root_);
+    if (trimmed.ok()) trimmed = sys::TrimAllSpace(root_);
+    if (trimmed.ok()) continue;
+    LogDebug("what removed volumes held is not trimmed",
+             {{"directory", root_}, {"error", trimmed.ToString()}});
+    return;
+  }
+}
+
 absl::Status DirectoryBackend::Remove(const CallContext& context, const std::string& id) {
   const std::string path = PathOf(id), partial = absl::StrCat(path, kPartial);
   if (sys::Exists(path)) ASHLAR_RETURN_IF_ERROR(sys::RenameDurably(path, partial));
-  return wipes_.Run(context, partial, RemovalOf(partial));
+  ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, partial, RemovalOf(partial)));
+  TrimSoon();
+  return absl::OkStatus();
 }
 
 }  // namespace ashlar::node_agent

@@ -56,12 +56,17 @@ class DirectoryBackend final : public StorageBackend {
   absl::StatusOr<StoredVolume> Describe(const std::string& path);
   absl::Status Discard(const CallContext& context, const std::string& partial);
   Wipes::Work RemovalOf(const std::string& partial);
+  // Has the drive forget, soon and in the background, what removed volumes held.
+  void TrimSoon();
+  void Trim(const CallContext& context);
 
   const std::string root_;
   std::unique_ptr<QuotaTrees> trees_;  // set by Open
   // Held while room is looked for and promised, which must be one step.
   Mutex space_mu_;
   DirectoryBackendOptions options_ ABSL_GUARDED_BY(space_mu_);
+  RealClock clock_;
+  bool trim_wanted_ ABSL_GUARDED_BY(space_mu_) = false;
   Wipes wipes_;  // last: its threads use all of the above
 };
 

@@ -11,6 +11,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/file_clone.h"
 #include "lib/system/files.h"
+#include "lib/system/freed_space.h"
 #include "lib/system/immutable_file.h"
 #include "node-agent/storage/file/shared_blocks.h"
 #include "node-agent/storage/format_image.h"
@@ -290,9 +291,17 @@ absl::Status FileBackend::Discard(const std::string& path) {
   const absl::StatusOr<UniqueFd> fd = sys::OpenFile(path, O_RDWR);
   if (absl::IsNotFound(fd.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(fd.status());
+  const absl::StatusOr<std::vector<sys::SpaceRange>> space = sys::SpaceOf(fd->get(), path);
   ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, Durability::kProcessCrash));
   ASHLAR_RETURN_IF_ERROR(sys::Truncate(fd->get(), 0, path));
-  return sys::SyncDirectory(VolumesDirectory());
+  ASHLAR_RETURN_IF_ERROR(sys::SyncDirectory(VolumesDirectory()));
+  // No volume shows what the blocks hold; now the drive does not, either, if it can forget.
+  const absl::Status trimmed =
+      space.ok() ? sys::TrimSpace(VolumesDirectory(), *space) : space.status();
+  if (!trimmed.ok())
+    LogDebug("the blocks of a removed image are not trimmed",
+             {{"image", path}, {"error", trimmed.ToString()}});
+  return absl::OkStatus();
 }
 
 absl::Status FileBackend::Remove(const CallContext&, const std::string& id) {

@@ -68,7 +68,8 @@ class FileBackend final : public StorageBackend {
   // bookkeeping. The room that MetadataBytes keeps covers the difference; without this the
   // rounding to 1 MiB would turn an inode into a MiB that was promised and cannot be had.
   int64_t SteadyCapacity(int64_t found_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(space_mu_);
-  // Frees the blocks before it returns, which unlink alone does not on XFS.
+  // Frees the blocks before it returns, which unlink alone does not on XFS, and has the drive
+  // forget them if it can.
   absl::Status Discard(const std::string& path);
   absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
   absl::Status BuildCopy(const VolumeFacts& facts, int64_t size_bytes, const std::string& path);
