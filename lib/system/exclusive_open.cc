@@ -7,13 +7,18 @@
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
+namespace {
+
+constexpr absl::Duration kPause = absl::Milliseconds(20);
+constexpr int kPauses = 50;  // a second
+
+}  // namespace
 
 absl::StatusOr<UniqueFd> OpenExclusively(const std::string& device, int flags) {
-  const absl::Time end = absl::Now() + absl::Seconds(1);
-  for (;;) {
+  for (int pauses = 0;; ++pauses) {
     absl::StatusOr<UniqueFd> fd = OpenFile(device, flags | O_EXCL);
-    if (fd.ok() || !absl::IsFailedPrecondition(fd.status()) || absl::Now() >= end) return fd;
-    absl::SleepFor(absl::Milliseconds(20));
+    if (fd.ok() || !absl::IsFailedPrecondition(fd.status()) || pauses == kPauses) return fd;
+    absl::SleepFor(kPause);
   }
 }
 
