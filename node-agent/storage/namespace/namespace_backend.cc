@@ -8,7 +8,7 @@
 #include "lib/system/block_probe.h"
 #include "lib/system/files.h"
 #include "lib/system/links.h"
-#include "node-agent/storage/pool_types.h"
+#include "node-agent/storage/volume_uuid.h"
 
 namespace ashlar::node_agent {
 
@@ -23,7 +23,7 @@ std::string NamespaceBackend::LinkOf(const std::string& id) const {
 }
 
 std::string NamespaceBackend::UuidOf(const std::string& id) const {
-  return FilesystemUuid(absl::StrCat("volume ", pool_uid_, " ", id));
+  return VolumeUuid(pool_uid_, id);
 }
 
 PoolSubsystem* NamespaceBackend::Known(const std::string& nqn) {

@@ -256,7 +256,9 @@ TEST_F(NamespaceTest, WithoutItsRecordAVolumeIsNobodysUntilItIsAskedForAgain) {
   agent_.reset();
   std::filesystem::remove_all(lab_->Path("state"));
   Restart();
-  ASSERT_TRUE(Ensure().ready);
+  // Nor is it wiped, although the record that it was wiped before is lost as well.
+  ASSERT_TRUE(Ensure({options_.serial}).ready);
+  EXPECT_TRUE(Bytes(nsid) == before);
   EXPECT_EQ(Usage().allocatable_bytes, 368 * kMiB);
   EXPECT_EQ(Make("v", 30 * kMiB, "ext4").status().code(), StatusCode::kAlreadyExists);
   EXPECT_EQ(NamespaceOf("v"), nsid);

@@ -8,6 +8,7 @@
 #include "lib/base/status_macros.h"
 #include "node-agent/storage/blank_ends.h"
 #include "node-agent/storage/drive_wipe.h"
+#include "node-agent/storage/volume_uuid.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -62,6 +63,9 @@ absl::StatusOr<NamespaceLook> NamespaceMedium::LookAtDevice(const Looker& looker
     if (drive.busy_reason.empty()) drive.busy_reason = DataReason(device);
     const sys::Signature before = drive.signature;
     if (drive.busy_reason.empty()) return NamespaceLook{"", before};
+    // Of this pool, whatever became of the record that says so, and that it was wiped before.
+    if (IsVolumeUuidOf(looker.record.spec.uid, before.uuid))
+      return NamespaceLook{"bears a volume whose record was lost", before};
     ASHLAR_ASSIGN_OR_RETURN(const bool wiped,
                             WipeIfNamed(env_.scanner, looker.record, drive, looker.save));
     if (wiped) return NamespaceLook{};

@@ -15,6 +15,7 @@
 #include "node-agent/storage/blank_ends.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/pool_types.h"
+#include "node-agent/storage/volume_uuid.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -38,7 +39,7 @@ std::string WholeDriveBackend::LinkOf(const std::string& id) const {
 }
 
 std::string WholeDriveBackend::UuidOf(const std::string& id) const {
-  return FilesystemUuid(absl::StrCat("volume ", pool_uid_, " ", id));
+  return VolumeUuid(pool_uid_, id);
 }
 
 absl::Status WholeDriveBackend::Save(const Record& record) {

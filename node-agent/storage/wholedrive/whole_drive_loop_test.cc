@@ -90,7 +90,9 @@ TEST_F(WholeDriveTest, WithoutItsRecordAVolumeIsNobodysUntilItIsAskedForAgain) {
   std::filesystem::remove_all(lab_->Path("state"));
   Start();
   const PoolStatus status = EnsureOn({drive});
-  EXPECT_EQ(status.reason, "NoFreeDrive") << status.message;
+  EXPECT_EQ(status.reason, "NoFreeDrive");
+  EXPECT_EQ(status.message, absl::StrCat("no matching drive is free: ", drive,
+                                         " bears a volume whose record was lost"));
   EXPECT_EQ(*sys::ReadAt(drive, 0, 64 * kMiB), before);
   const std::string more = lab_->MakeDrive(64 * kMiB);
   ASSERT_TRUE(EnsureOn({drive, more}).ready);

@@ -5,6 +5,7 @@
 #include "lib/base/status_macros.h"
 #include "node-agent/storage/blank_ends.h"
 #include "node-agent/storage/drive_wipe.h"
+#include "node-agent/storage/volume_uuid.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -28,9 +29,18 @@ bool WholeDriveMedium::Carries(const Drive& drive) const { return backend_->Hold
 absl::Status WholeDriveMedium::LookAt(PoolRecord& record, SavePoolRecord save, Drive& drive) {
   if (drive.busy_reason.empty()) drive.busy_reason = DataReason(drive.device);
   if (drive.busy_reason.empty()) return absl::OkStatus();
+  // Of this pool, whatever became of the record that says so, and that it was wiped before.
+  if (IsVolumeUuidOf(record.spec.uid, drive.signature.uuid)) return absl::OkStatus();
   const absl::StatusOr<bool> wiped = backend_->UnlessHeld(
       drive.id, [&] { return WipeIfNamed(env_.scanner, record, drive, save); });
   return wiped.status();
+}
+
+std::string WholeDriveMedium::WhyNot(const PoolRecord& record, const Drive& drive) {
+  if (!IsIdentified(drive)) return absl::StrCat(drive.id, " has no identifier of its own");
+  if (IsVolumeUuidOf(record.spec.uid, drive.signature.uuid))
+    return absl::StrCat(drive.id, " bears a volume whose record was lost");
+  return Refusal(env_.scanner, record, drive);
 }
 
 absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord& record,
@@ -60,9 +70,7 @@ absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord
     if (held->count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
       pool.devices.push_back(drive.id);
     else if (matches)
-      refused.push_back(IsIdentified(drive)
-                            ? Refusal(env_.scanner, record, drive)
-                            : absl::StrCat(drive.id, " has no identifier of its own"));
+      refused.push_back(WhyNot(record, drive));
   }
   if (!pool.devices.empty()) return pool;
   if (refused.empty())

@@ -21,6 +21,8 @@ class WholeDriveMedium final : public PoolMedium {
  private:
   // Of a drive that matches: finishes its busy_reason, which wiping may take away.
   absl::Status LookAt(PoolRecord& record, SavePoolRecord save, Drive& drive);
+  // Why the drive is not taken, as a part of a sentence.
+  std::string WhyNot(const PoolRecord& record, const Drive& drive);
 
   const PoolEnvironment& env_;
   const std::shared_ptr<WholeDriveBackend> backend_;
