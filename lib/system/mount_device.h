@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "lib/system/mount_info.h"
 
@@ -11,5 +12,11 @@ namespace ashlar::sys {
 // own for each subvolume (Linux fs/btrfs/super.c, btrfs_get_tree); its device is known by the
 // name that it was mounted by: of several devices, by that one alone.
 bool LiesOn(const MountEntry& mount, uint64_t special_device);
+
+// Whether the filesystem that is mounted there answers: one whose drive went does not.
+bool Answers(const std::string& mount_point);
+// Takes the topmost mount away although files are open on it: they stay what they are to those who
+// have them open. Nothing mounted there is OK.
+absl::Status DetachMount(const std::string& mount_point);
 
 }  // namespace ashlar::sys

@@ -68,6 +68,66 @@ TEST_F(PoolLoopTest, AFreeDriveIsFormattedOnceAndFoundAgain) {
   EXPECT_EQ(lab_->MountsBelow(lab_->Path("state")), 0);
 }
 
+TEST_F(PoolLoopTest, APoolTakesEveryFreeDriveAndOneThatIsDrainedLeavesWhenItIsEmpty) {
+  const std::vector<std::string> drives = {lab_->MakeDrive(400 * kMiB),
+                                           lab_->MakeDrive(400 * kMiB)};
+  PoolSpec spec;
+  spec.name = "p";
+  spec.uid = kUid;
+  spec.devices = DeviceSource{{}, {drives[0]}, {}, {}, 0, 0};
+  const auto ensure = [&] {
+    const auto status = agent_->pools.Ensure({}, spec);
+    EXPECT_TRUE(status.ok()) << status.status();
+    return status.value_or(PoolStatus{});
+  };
+  const PoolStatus one = ensure();
+  ASSERT_TRUE(one.ready) << one.reason << one.message;
+  spec.devices->paths = drives;
+  const PoolStatus both = ensure();
+  EXPECT_EQ(both.devices.size(), 2u);
+  EXPECT_EQ(both.usage.capacity_bytes, 2 * one.usage.capacity_bytes);
+  EXPECT_EQ(both.usage.largest_bytes, one.usage.largest_bytes);
+  const auto drive_of = [&](const std::string& id) {
+    const std::string path = (*agent_->pools.Backend("p"))->Find(id)->path;
+    return path.find("/pools/p+") == std::string::npos ? drives[0] : drives[1];
+  };
+  ASSERT_EQ(Block("a", 100 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Block("b", 100 * kMiB), absl::OkStatus());
+  EXPECT_NE(drive_of("a"), drive_of("b")) << "the emptier drive gets the next volume";
+  const auto copy =
+      (*agent_->pools.Backend("p"))
+          ->Create({}, {"c", "p", kUid, VolumeMode::kBlock, "", VolumeKind::kVolume, "a"},
+                   100 * kMiB);
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  EXPECT_EQ(drive_of("c"), drive_of("a")) << "a copy shares its source's blocks";
+  const auto too_large = Block("d", 400 * kMiB);
+  EXPECT_EQ(too_large.code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_EQ((*agent_->pools.Backend("p"))->Remove({}, "c"), absl::OkStatus());
+  Restart();
+  EXPECT_EQ(agent_->volumes.List().size(), 2u);
+
+  spec.drain = {drives[0]};
+  const PoolStatus draining = ensure();
+  EXPECT_TRUE(draining.ready);
+  EXPECT_EQ(draining.reason, "Draining") << draining.message;
+  EXPECT_EQ(draining.devices.size(), 2u);
+  ASSERT_EQ(Block("e", kMiB), absl::OkStatus());
+  EXPECT_EQ(drive_of("e"), drives[1]);
+  const std::string on_first = drive_of("a") == drives[0] ? "a" : "b";
+  ASSERT_EQ(agent_->volumes.Remove({}, on_first), absl::OkStatus());
+  const PoolStatus left = ensure();
+  EXPECT_EQ(left.devices, std::vector{drives[1]});
+  EXPECT_EQ(left.reason, "");
+  EXPECT_TRUE(sys::ProbeSignature(drives[0])->empty()) << "it is a free drive again";
+  EXPECT_EQ(ensure().devices, std::vector{drives[1]}) << "and not taken again while it is named";
+  spec.drain.clear();
+  EXPECT_EQ(ensure().devices.size(), 2u);
+  for (const VolumeStatus& volume : agent_->volumes.List())
+    ASSERT_EQ(agent_->volumes.Remove({}, volume.facts.id), absl::OkStatus());
+  ASSERT_EQ(agent_->pools.Remove({}, "p"), absl::OkStatus());
+  EXPECT_EQ(lab_->MountsBelow(lab_->Path("state")), 0);
+}
+
 TEST_F(PoolLoopTest, ADriveWithASignatureIsNeverTouched) {
   for (const char* content : {"ext4", "gpt", "swap"}) {
     const std::string drive = lab_->MakeDrive(kGiB);

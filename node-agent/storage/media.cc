@@ -2,7 +2,7 @@
 
 #include "node-agent/storage/directory/directory_medium.h"
 #include "node-agent/storage/file/file_directory.h"
-#include "node-agent/storage/file/file_drive.h"
+#include "node-agent/storage/file/pool_root.h"
 #include "node-agent/storage/lvm/lvm_medium.h"
 #include "node-agent/storage/namespace/namespace_medium.h"
 #include "node-agent/storage/partition/partition_medium.h"
@@ -26,10 +26,10 @@ MakePoolMedium PoolMedia(const PoolEnvironment& env) {
     switch (spec.backend) {
       case BackendKind::kFile:
         if (spec.directory) return std::make_unique<FileDirectory>(env);
-        return std::make_unique<FileDrive>(env, spec);
+        return FileDrives(env, spec);
       case BackendKind::kDirectory:
         if (spec.directory) return std::make_unique<DirectoryMedium>(env);
-        return std::make_unique<DirectoryDrive>(env, spec);
+        return DirectoryDrives(env, spec);
       case BackendKind::kLvm:
         return std::make_unique<LvmMedium>(env, spec);
       case BackendKind::kPartition:

@@ -6,20 +6,8 @@
 #include "node-agent/storage/pool_marker.h"
 
 namespace ashlar::node_agent {
-namespace {
-
-// Quotas are switched on when the backend opens it. Metadata is written twice, as mkfs.btrfs does
-// by itself for drives that turn.
-PoolFilesystem Btrfs(const PoolSpec& spec) {
-  return {"btrfs",
-          {"mkfs.btrfs", "-q", "-L", "ashlar", "-m", "dup", "-U", FilesystemUuid(spec.uid)},
-          ""};
-}
-
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<DirectoryBackend>> DirectoryRoot::Open(const PoolSpec& spec,
-                                                                      const std::string& root) {
+absl::StatusOr<std::shared_ptr<StorageBackend>> DirectoryRoot::Open(const PoolSpec& spec,
+                                                                    const std::string& root) {
   if (const auto trees = OpenQuotaTrees(root); absl::IsFailedPrecondition(trees.status()))
     return NotReady("NoQuota", trees.status().message());
   ASHLAR_RETURN_IF_ERROR(ClaimPoolRoot(spec, root));
@@ -33,7 +21,8 @@ absl::StatusOr<std::shared_ptr<DirectoryBackend>> DirectoryRoot::Open(const Pool
   }
   auto backend = std::make_shared<DirectoryBackend>(options);
   ASHLAR_RETURN_IF_ERROR(backend->Open());
-  return backend_ = std::move(backend);
+  backend_ = std::move(backend);
+  return backend_;
 }
 
 absl::StatusOr<OpenedPool> DirectoryMedium::Open(const CallContext&, PoolRecord& record,
@@ -41,7 +30,7 @@ absl::StatusOr<OpenedPool> DirectoryMedium::Open(const CallContext&, PoolRecord&
   const std::string& path = record.spec.directory->path;
   ASHLAR_RETURN_IF_ERROR(CheckDirectoryAllowed(env_, path));
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(path));
-  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<DirectoryBackend> backend,
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           root_.Open(record.spec, path));
   return OpenedPool{backend, {path}};
 }
@@ -51,19 +40,14 @@ absl::Status DirectoryMedium::Close(const CallContext&, const PoolRecord& record
   return ClearPoolRoot(record.spec.directory->path);
 }
 
-DirectoryDrive::DirectoryDrive(const PoolEnvironment& env, const PoolSpec& spec)
-    : drive_(env, spec, Btrfs(spec)) {}
-
-absl::StatusOr<OpenedPool> DirectoryDrive::Open(const CallContext& context, PoolRecord& record,
-                                                SavePoolRecord save) {
-  ASHLAR_ASSIGN_OR_RETURN(const std::string target, drive_.Open(context, record, save));
-  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<DirectoryBackend> backend,
-                          root_.Open(record.spec, target));
-  return OpenedPool{backend, {drive_.device()}};
-}
-
-absl::Status DirectoryDrive::Close(const CallContext&, const PoolRecord& record) {
-  return drive_.Close(record);
+std::unique_ptr<PoolMedium> DirectoryDrives(const PoolEnvironment& env, const PoolSpec& spec) {
+  // Quotas are switched on when the backend opens it. Metadata is written twice, as mkfs.btrfs does
+  // by itself for drives that turn.
+  const auto mkfs = [](const std::string& uuid) -> std::vector<std::string> {
+    return {"mkfs.btrfs", "-q", "-L", "ashlar", "-m", "dup", "-U", uuid};
+  };
+  return std::make_unique<DrivesMedium>(env, spec, PoolFilesystem{"btrfs", mkfs, ""},
+                                        [] { return std::make_unique<DirectoryRoot>(); });
 }
 
 }  // namespace ashlar::node_agent

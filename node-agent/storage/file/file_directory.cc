@@ -11,7 +11,7 @@ absl::StatusOr<OpenedPool> FileDirectory::Open(const CallContext&, PoolRecord& r
   const std::string& path = record.spec.directory->path;
   ASHLAR_RETURN_IF_ERROR(CheckDirectoryAllowed(env_, path));
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(path));
-  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<FileBackend> backend,
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           root_.Open(record.spec, path));
   return OpenedPool{backend, {path}};
 }

@@ -1,5 +1,6 @@
 #include "node-agent/storage/file/pool_root.h"
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "node-agent/storage/pool_marker.h"
 
@@ -18,8 +19,8 @@ FileBackendOptions OptionsFor(const PoolSpec& spec, const std::string& root) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<FileBackend>> PoolRoot::Open(const PoolSpec& spec,
-                                                            const std::string& root) {
+absl::StatusOr<std::shared_ptr<StorageBackend>> PoolRoot::Open(const PoolSpec& spec,
+                                                               const std::string& root) {
   ASHLAR_RETURN_IF_ERROR(ClaimPoolRoot(spec, root));
   const FileBackendOptions options = OptionsFor(spec, root);
   if (backend_ != nullptr) {
@@ -28,7 +29,17 @@ absl::StatusOr<std::shared_ptr<FileBackend>> PoolRoot::Open(const PoolSpec& spec
   }
   auto backend = std::make_shared<FileBackend>(commands_, options);
   ASHLAR_RETURN_IF_ERROR(backend->RemoveLeftovers());
-  return backend_ = std::move(backend);
+  backend_ = std::move(backend);
+  return backend_;
+}
+
+std::unique_ptr<PoolMedium> FileDrives(const PoolEnvironment& env, const PoolSpec& spec) {
+  const auto mkfs = [](const std::string& uuid) -> std::vector<std::string> {
+    return {"mkfs.xfs", "-q", "-L", "ashlar", "-m", absl::StrCat("reflink=1,uuid=", uuid)};
+  };
+  return std::make_unique<DrivesMedium>(env, spec, PoolFilesystem{"xfs", mkfs, ""}, [&env] {
+    return std::make_unique<PoolRoot>(env.commands);
+  });
 }
 
 }  // namespace ashlar::node_agent
