@@ -101,9 +101,12 @@ backends_table() { test/backends/table.py loop "$logs/loop-results/node_contract
 suite_loop() {
   need build runtime check && build release && with_ctest loop release -L '^loop$' && scripts backends backends_table
 }
+sanity_of_directories() { test/csi_sanity/run.sh standalone Directory; }
+sanity_of_partitions() { test/csi_sanity/run.sh standalone Partition; }
 suite_standalone() {
   need build runtime check lab && test/lab/cluster/build.sh && build release &&
-    scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh test/standalone/quickstart_test.sh
+    scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh sanity_of_directories \
+      sanity_of_partitions test/standalone/quickstart_test.sh
 }
 suite_chart() { need check lab && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
 suite_drive() { # without its packages the tests say what is missing, and fail only with CI=true
