@@ -11,16 +11,24 @@
 
 namespace ashlar::sys {
 
-bool LiesOn(const MountEntry& mount, uint64_t special_device) {
-  if (makedev(mount.major, mount.minor) == special_device) return true;
-  if (mount.fs_type != "btrfs") return false;
+namespace {
+
+uint64_t DeviceOf(const MountEntry& mount) {
+  const uint64_t own = makedev(mount.major, mount.minor);
+  if (mount.fs_type != "btrfs") return own;
   const absl::StatusOr<FileStat> source = StatFile(mount.source);
-  return source.ok() && source->is_block_device && source->special_device == special_device;
+  return source.ok() && source->is_block_device ? source->special_device : own;
 }
 
-bool Answers(const std::string& mount_point) {
-  // XFS and btrfs answer EIO once they have been shut down; statfs still works.
-  return ListDirectory(mount_point).ok();
+}  // namespace
+
+bool LiesOn(const MountEntry& mount, uint64_t special_device) {
+  return DeviceOf(mount) == special_device;
+}
+
+bool HasDevice(const MountEntry& mount) {
+  const uint64_t device = DeviceOf(mount);
+  return Exists(absl::StrCat("/sys/dev/block/", major(device), ":", minor(device)));
 }
 
 absl::Status DetachMount(const std::string& mount_point) {

@@ -13,8 +13,9 @@ namespace ashlar::sys {
 // name that it was mounted by: of several devices, by that one alone.
 bool LiesOn(const MountEntry& mount, uint64_t special_device);
 
-// Whether the filesystem that is mounted there answers: one whose drive went does not.
-bool Answers(const std::string& mount_point);
+// Whether the device of the mounted filesystem is still there. What is cached of a filesystem
+// whose drive went can be read on, so asking the filesystem tells nothing.
+bool HasDevice(const MountEntry& mount);
 // Takes the topmost mount away although files are open on it: they stay what they are to those who
 // have them open. Nothing mounted there is OK.
 absl::Status DetachMount(const std::string& mount_point);

@@ -114,9 +114,8 @@ absl::Status FilesystemDrives::Mount(const CallContext& context, const Drive& dr
   ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat node, sys::StatFile(drive.device));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
   if (const sys::MountEntry* mount = sys::FindMount(mounts, target)) {
-    const bool answers = sys::Answers(target);
-    if (answers && sys::LiesOn(*mount, node.special_device)) return absl::OkStatus();
-    if (answers)
+    if (sys::LiesOn(*mount, node.special_device)) return absl::OkStatus();
+    if (sys::HasDevice(*mount))
       return NotReady("MountPointBusy",
                       absl::StrCat(target, " is the mount point of ", mount->source));
     LogWarning("a drive is back: its old mount is dead", {{"drive", drive.id}, {"target", target}});

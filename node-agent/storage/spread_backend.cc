@@ -20,8 +20,10 @@ void LogFailure(const SpreadPart& part, const absl::Status& status) {
 void SpreadBackend::SetParts(std::vector<SpreadPart> parts, std::vector<std::string> missing) {
   MutexLock lock(mu_);
   parts_ = std::move(parts);
-  if (!parts_.empty()) traits_ = parts_.front().backend->Traits();
   missing_ = std::move(missing);
+  if (!parts_.empty()) traits_ = parts_.front().backend->Traits();
+  // What List leaves out lies on a drive that is missing.
+  traits_.tells_problems = parts_.size() > 1 || !missing_.empty();
 }
 
 std::vector<SpreadPart> SpreadBackend::Parts() const {

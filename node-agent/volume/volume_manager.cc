@@ -203,25 +203,37 @@ std::optional<VolumeStatus> VolumeManager::Find(const std::string& id) {
   return StatusOf(*entry);
 }
 
+absl::StatusOr<std::map<std::string, std::string>> VolumeManager::ProblemsOf(
+    const std::string& pool) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend, env_.pools.Backend(pool));
+  std::map<std::string, std::string> problems;  // by volume
+  if (!backend->Traits().tells_problems) return problems;
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> found, backend->List());
+  for (const StoredVolume& stored : found) problems[stored.facts.id] = stored.problem;
+  for (const VolumeEntry& entry : table_.All()) {
+    const std::string& id = entry.record.facts.id;
+    if (entry.record.facts.pool != pool || problems.count(id) > 0) continue;
+    problems[id] = std::string(backend->Find(id).status().message());
+  }
+  return problems;
+}
+
 void VolumeManager::LookForProblems() {
-  for (const std::string& pool : env_.pools.ReadyPools()) {
-    const absl::StatusOr<std::shared_ptr<StorageBackend>> backend = env_.pools.Backend(pool);
-    if (!backend.ok() || !(*backend)->Traits().tells_problems) continue;
-    std::map<std::string, std::string> problems;  // by volume
-    const absl::StatusOr<std::vector<StoredVolume>> found = (*backend)->List();
-    if (found.ok())
-      for (const StoredVolume& stored : *found) problems[stored.facts.id] = stored.problem;
-    for (const VolumeEntry& entry : table_.All()) {
-      const std::string& id = entry.record.facts.id;
-      if (entry.record.facts.pool != pool || !entry.stored) continue;
-      const std::string problem = found.ok() ? problems[id] : std::string(found.status().message());
-      if (entry.stored->problem == problem) continue;
-      const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
-      std::optional<VolumeEntry> now = claim.ok() ? table_.Get(id) : std::nullopt;
-      if (!now || !now->stored) continue;  // a call has it: next time
-      now->stored->problem = problem;
-      table_.Insert(*std::move(now));
-    }
+  std::map<std::string, absl::StatusOr<std::map<std::string, std::string>>> pools;
+  for (const VolumeEntry& entry : table_.All()) {
+    const std::string& id = entry.record.facts.id;
+    const std::string& pool = entry.record.facts.pool;
+    if (!entry.stored || entry.record.phase == VolumePhase::kRemoving) continue;
+    if (pools.count(pool) == 0) pools.emplace(pool, ProblemsOf(pool));
+    auto& problems = pools.at(pool);
+    const std::string problem =
+        problems.ok() ? (*problems)[id] : std::string(problems.status().message());
+    if (entry.stored->problem == problem) continue;
+    const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
+    std::optional<VolumeEntry> now = claim.ok() ? table_.Get(id) : std::nullopt;
+    if (!now || !now->stored) continue;  // a call has it: next time
+    now->stored->problem = problem;
+    table_.Insert(*std::move(now));
   }
 }
 

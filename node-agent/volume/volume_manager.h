@@ -134,7 +134,8 @@ class VolumeManager {
   std::optional<VolumeStatus> Find(const std::string& id);
   // What is attached now.
   std::vector<VolumeUse> Uses();
-  // Asks the backends that tell problems of volumes; List then shows them.
+  // Asks pools whether they are ready, and backends that tell problems for those of volumes; List
+  // then shows them.
   void LookForProblems();
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
@@ -150,6 +151,8 @@ class VolumeManager {
 
  private:
   VolumeStatus StatusOf(const VolumeEntry& entry) const;
+  // What is wrong with volumes of the pool, by id; an error is wrong with all of them.
+  absl::StatusOr<std::map<std::string, std::string>> ProblemsOf(const std::string& pool);
   // NotFound, or FailedPrecondition while the medium cannot be reached.
   absl::StatusOr<VolumeEntry> Existing(const std::string& id);
   // Fills fs_type if a filesystem is wanted and none is named. InvalidArgument: the pool's backend
