@@ -120,7 +120,8 @@ bool NodeInventoryReconciler::LookForUnknownVolumes(const std::string& node,
     UnknownVolumes& old = unknown_[node];
     UnknownVolumes present;
     for (const agent::v1::VolumeState& volume : inventory.volumes()) {
-      if (volume.inline_volume()) continue;  // the pod's, and the agent's care
+      // The pod's, and the agent's care; snapshots have objects of another kind.
+      if (volume.inline_volume() || volume.snapshot()) continue;
       if (parts_.volumes.Get({"", volume.volume_id()}) != nullptr) continue;
       auto it = old.find(volume.volume_id());
       Unknown& entry = present[volume.volume_id()];

@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import summary  # noqa: E402
-from cluster import GI, MI, NAMESPACE, PATIENCE, Cluster, Refused, claim, pod, quantity, storage_class  # noqa: E402
+from cluster import EXAMPLES, GI, MI, NAMESPACE, PATIENCE, Cluster, Refused, claim, pod, quantity, storage_class  # noqa: E402
 
 # Numbered lines, each written through to the medium; ends with an error if any write fails.
 WRITER = """i=0; while :; do i=$((i+1)); read up rest < /proc/uptime
@@ -143,6 +143,11 @@ class Installation(Case):
             for p in cluster.pods(component):
                 for c in p["status"]["containerStatuses"]:
                     self.assertEqual((c["restartCount"], c["ready"]), (0, True), p["metadata"]["name"] + "/" + c["name"])
+
+    def test_the_api_server_accepts_every_example(self):
+        accepted = cluster.kubectl("apply", "--dry-run=server", "-f", EXAMPLES)
+        for kind in ("pool.ashlar.dev/", "storageclass.storage.k8s.io/", "volumesnapshot.snapshot.storage.k8s.io/"):
+            self.assertIn(kind, accepted)
 
     def test_each_node_is_described_and_is_its_own_topology(self):
         inventories = {i["metadata"]["name"]: i for i in cluster.get("nodeinventories")["items"]}
