@@ -1,9 +1,12 @@
 #include "node-agent/volume/volume_record.h"
 
+#include <sys/mount.h>
+
 #include <array>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/volume/mount_flags.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -13,6 +16,11 @@ constexpr std::array<absl::string_view, 9> kPhaseNames = {"carving",      "carve
                                                           "unpublishing", "unstaging", "removing"};
 
 }  // namespace
+
+bool VolumeRecord::is_reader() const {
+  const auto options = ParseMountFlags(mount_flags, facts.fs_type);
+  return options.ok() && (options->flags & MS_RDONLY) != 0;
+}
 
 absl::string_view PhaseName(VolumePhase phase) { return kPhaseNames[static_cast<size_t>(phase)]; }
 

@@ -45,6 +45,12 @@ struct VolumeRecord {
   std::string corrected, broken;
 
   bool attached() const { return !device.empty(); }
+  // Whether it is, or shall be, staged or published there.
+  bool knows(const std::string& path) const {
+    return staging_path == path || publications.count(path) > 0;
+  }
+  // Whether it is staged read-only.
+  bool is_reader() const;
 };
 
 absl::string_view PhaseName(VolumePhase phase);

@@ -1,8 +1,6 @@
 // Staging: volumes are attached, mounted and shown to pods.
 #include <sys/mount.h>
 
-#include <algorithm>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
@@ -29,21 +27,11 @@ absl::Status CheckMode(const VolumeEntry& entry, VolumeMode wanted) {
                                                  ModeName(entry.record.facts.mode)));
 }
 
-bool KnowsPath(const VolumeEntry& entry, const std::string& path) {
-  return entry.record.staging_path == path || entry.record.publications.count(path) > 0;
-}
-
-// Whether the volume is staged read-only.
-bool IsReader(const VolumeRecord& record) {
-  const auto options = ParseMountFlags(record.mount_flags, record.facts.fs_type);
-  return options.ok() && (options->flags & MS_RDONLY) != 0;
-}
-
 // A block device refuses writes for all target paths or for none: a read-only bind mount of its
 // node would stop nobody. FailedPrecondition if they do not agree.
 absl::Status CheckWriters(const VolumeRecord& record, const std::string& target, bool read_only) {
   if (record.facts.mode != VolumeMode::kBlock) return absl::OkStatus();
-  if (IsReader(record) && !read_only)
+  if (record.is_reader() && !read_only)
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", record.facts.id, " is staged read-only"));
   for (const auto& [other, publication] : record.publications)
@@ -138,7 +126,7 @@ absl::Status VolumeManager::MountFilesystem(const CallContext& context, VolumeEn
     return FilesystemCheck(env_.commands, entry.stored->path, entry.record.device)
         .ExplainXfs(context, mounted);
   ASHLAR_RETURN_IF_ERROR(mounted);
-  if (must_grow && fs_type == "xfs" && !IsReader(entry.record))
+  if (must_grow && fs_type == "xfs" && !entry.record.is_reader())
     ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
   return absl::OkStatus();
 }
@@ -162,7 +150,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   } else if (facts.mode == VolumeMode::kFilesystem) {
     ASHLAR_RETURN_IF_ERROR(MountFilesystem(context, entry, options));
   }
-  if (facts.mode == VolumeMode::kBlock && IsReader(entry.record))
+  if (facts.mode == VolumeMode::kBlock && entry.record.is_reader())
     ASHLAR_RETURN_IF_ERROR(sys::SetReadOnly(entry.record.device, true));
   entry.record.phase = VolumePhase::kStaged;
   entry.record.broken.clear();
@@ -276,7 +264,7 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
   if (done) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(CheckWriters(entry.record, target, args.read_only));
   const bool block = entry.record.facts.mode == VolumeMode::kBlock;
-  if (args.mount_group && !block && !args.read_only && !IsReader(entry.record))
+  if (args.mount_group && !block && !args.read_only && !entry.record.is_reader())
     ASHLAR_RETURN_IF_ERROR(sys::GiveToGroup(context, staging, *args.mount_group));
   entry.record.phase = VolumePhase::kPublishing;
   entry.record.target_path = target;
@@ -296,7 +284,7 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
     entry.record.awaited = false;
     entry.record.single_writer = entry.record.single_writer || args.single_writer;
   }
-  if (entry.record.publications.empty() && !IsReader(entry.record)) TakeWritesAgain(entry.record);
+  if (entry.record.publications.empty() && !entry.record.is_reader()) TakeWritesAgain(entry.record);
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
   ASHLAR_RETURN_IF_ERROR(bound);
   LogInfo("volume published",
@@ -323,7 +311,7 @@ absl::Status VolumeManager::Unpublish(const CallContext& context, const std::str
   if (gone.ok()) gone = env_.mounts.RemoveTarget(target);
   if (gone.ok()) entry->record.publications.erase(target);
   if (entry->record.publications.empty()) entry->record.single_writer = false;
-  if (entry->record.publications.empty() && !IsReader(entry->record))
+  if (entry->record.publications.empty() && !entry->record.is_reader())
     TakeWritesAgain(entry->record);
   entry->record.phase = VolumePhase::kStaged;
   entry->record.target_path.clear();
@@ -351,7 +339,7 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
   ASHLAR_ASSIGN_OR_RETURN(const std::string path, paths_.Resolve("volume_path", volume_path));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(id));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
-  if (!KnowsPath(entry, path))
+  if (!entry.record.knows(path))
     return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
   if (size_bytes > entry.stored->size_bytes)
     return absl::FailedPreconditionError(absl::StrCat("size_bytes is ", size_bytes, ": volume ", id,
@@ -360,7 +348,7 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
   ASHLAR_RETURN_IF_ERROR(attachments_.UpdateCapacity(*entry.stored, entry.record.device));
   if (entry.record.facts.mode == VolumeMode::kBlock || entry.stored->form == VolumeForm::kDirectory)
     return entry.stored->size_bytes;
-  if (IsReader(entry.record))
+  if (entry.record.is_reader())
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", id, " is staged read-only; its filesystem can't grow"));
   ASHLAR_RETURN_IF_ERROR(GrowFilesystem(context, entry));
@@ -371,52 +359,6 @@ absl::StatusOr<int64_t> VolumeManager::Expand(const CallContext& context, const 
   LogInfo("filesystem grown",
           {{"volume", id}, {"bytes", entry.stored->size_bytes}, {"request", context.request_id}});
   return entry.stored->size_bytes;
-}
-
-// A directory shares its filesystem, whose bytes are not its own; its inodes are.
-absl::Status VolumeManager::CountAgainstQuota(const VolumeEntry& entry, VolumeStats& stats) {
-  const VolumeFacts& facts = entry.record.facts;
-  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
-                          env_.pools.Backend(facts.pool));
-  ASHLAR_ASSIGN_OR_RETURN(const StoredVolume now, backend->Find(facts.id));
-  stats.total_bytes = now.size_bytes;
-  stats.used_bytes = std::min(now.used_bytes, now.size_bytes);
-  stats.available_bytes = std::min(now.size_bytes - stats.used_bytes, stats.available_bytes);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
-                                                 const std::string& volume_path) {
-  ASHLAR_RETURN_IF_ERROR(ValidateName("volume_id", id));
-  ASHLAR_ASSIGN_OR_RETURN(const std::string path, paths_.Resolve("volume_path", volume_path));
-  ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(id));
-  if (!KnowsPath(entry, path))
-    return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
-  VolumeStats stats;
-  stats.mode = entry.record.facts.mode;
-  if (!sys::Exists(entry.stored->path))
-    stats.abnormal = absl::StrCat(entry.stored->path, " is gone");
-  if (stats.mode == VolumeMode::kBlock) {
-    stats.total_bytes = entry.stored->size_bytes;
-    return stats;
-  }
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
-  const sys::MountEntry* mount = sys::FindMount(mounts, path);
-  if (mount == nullptr)
-    return absl::NotFoundError(absl::StrCat("nothing is mounted at volume_path ", path));
-  ASHLAR_ASSIGN_OR_RETURN(const sys::FilesystemStat fs, sys::StatFilesystem(path));
-  stats.total_bytes = fs.total_bytes;
-  stats.available_bytes = fs.available_bytes;
-  stats.used_bytes = fs.total_bytes - fs.free_bytes;
-  stats.total_inodes = fs.total_inodes;
-  stats.available_inodes = fs.free_inodes;
-  stats.used_inodes = fs.total_inodes - fs.free_inodes;
-  if (entry.stored->form == VolumeForm::kDirectory)
-    ASHLAR_RETURN_IF_ERROR(CountAgainstQuota(entry, stats));
-  const std::string super = absl::StrCat(mount->super_options, ",");
-  if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,") && !IsReader(entry.record))
-    stats.abnormal = "the filesystem has become read-only after an error";
-  return stats;
 }
 
 }  // namespace ashlar::node_agent
