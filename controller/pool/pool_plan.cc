@@ -10,6 +10,8 @@ namespace ashlar::controller {
 namespace {
 
 constexpr size_t kNamesShown = 5;
+// Reason of a pool that drives leave: nothing is wrong with them.
+constexpr absl::string_view kDraining = "Draining";
 
 bool Deleting(const PoolFacts& facts) { return facts.pool.metadata().has_deletion_timestamp(); }
 
@@ -146,7 +148,7 @@ Verdict HealthVerdict(const PoolFacts& facts) {
     if (!node.reported->ready()) {
       bad.push_back(
           absl::StrCat(node.node, ": ", node.reported->reason(), ": ", node.reported->message()));
-    } else if (!node.reported->reason().empty()) {
+    } else if (!node.reported->reason().empty() && node.reported->reason() != kDraining) {
       bad.push_back(
           absl::StrCat(node.node, ": ", node.reported->reason(), ": ", node.reported->message()));
     } else if (node.unhealthy_volumes > 0) {

@@ -185,6 +185,17 @@ TEST_F(PoolPlanTest, WhatIsNotAsItShouldBeOnAReadyNodeShows) {
   EXPECT_EQ(Status().nodes(0).reason(), "ThinPoolNearlyFull");
 }
 
+TEST_F(PoolPlanTest, DrivesThatLeaveAreNotUnhealthy) {
+  Ready("n1");
+  State(0).set_reason("Draining");
+  State(0).set_message("86 MiB are still to be moved off serial-1");
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("True"));
+  EXPECT_EQ(Status().nodes(0).reason(), "Draining");
+  EXPECT_THAT(Status().nodes(0).message(), HasSubstr("86 MiB"));
+  facts_.nodes[0].unhealthy_volumes = 2;
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("2 volumes are not healthy"));
+}
+
 TEST_F(PoolPlanTest, WhatWasTrueStaysUntilAnAgentHasBeenQuietForLongEnough) {
   Ready("n1");
   EXPECT_THAT(Condition("Ready"), HasSubstr("True"));

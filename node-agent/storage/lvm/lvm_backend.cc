@@ -9,6 +9,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/block_device.h"
 #include "lib/system/block_discard.h"
+#include "lib/system/exclusive_open.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/room.h"
@@ -21,6 +22,7 @@ namespace {
 
 // So that a call that is called off ends soon, also on a drive that must write every zero.
 constexpr int64_t kPiece = 256 * kMiB;
+constexpr char kStripe[] = "64k";
 
 absl::Status ZeroPieces(const CallContext& context, int fd, int64_t begin, int64_t end,
                         const std::string& path) {
@@ -86,6 +88,8 @@ absl::StatusOr<PoolUsage> LvmBackend::Usage() {
 }
 
 absl::Status LvmBackend::CheckRoom(int64_t more_bytes) {
+  // How full a thin pool is changes without us.
+  if (sparse_) known_.reset();
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
   return node_agent::CheckRoom(UsageOf(*group, limits_), more_bytes);
 }
@@ -106,13 +110,27 @@ absl::StatusOr<std::vector<std::string>> LvmBackend::Placement(const VolumeFacts
   if (sparse_)
     return std::vector<std::string>{"--virtualsize",    size, "--thinpool", kThinPool,
                                     "--wipesignatures", "n",  group_};
-  return std::vector<std::string>{"--size", size, "--zero", "n", "--wipesignatures", "n", group_};
+  std::vector<std::string> argv = {"--size", size, "--zero", "n", "--wipesignatures", "n"};
+  const LvmOptions& layout = limits_.layout;
+  const std::string stripes = absl::StrCat(layout.stripes), mirrors = absl::StrCat(layout.mirrors);
+  std::vector<std::string> type;
+  if (layout.mirrors > 0) type = {"--type", "raid1", "--mirrors", mirrors};
+  if (layout.stripes > 1) type = {"--type", "striped"};
+  if (layout.stripes > 1 && layout.mirrors > 0) type = {"--type", "raid10", "--mirrors", mirrors};
+  if (layout.stripes > 1) type.insert(type.end(), {"--stripes", stripes, "--stripesize", kStripe});
+  argv.insert(argv.end(), type.begin(), type.end());
+  argv.push_back(group_);
+  // Named, so that no leg ever shares a drive with another one.
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
+  for (std::string& device : DrivesForLegs(*group, layout)) argv.push_back(std::move(device));
+  return argv;
 }
 
 absl::StatusOr<LogicalVolume> LvmBackend::CreatePartial(const VolumeFacts& facts,
                                                         int64_t size_bytes) {
   const std::string name = VolumeName(facts.id);
   MutexLock lock(mu_);
+  making_.insert(name);
   ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> placement, Placement(facts, size_bytes));
   std::vector<std::string> argv = {"lvcreate", "--name", name, "--yes", "--addtag", kPartialTag};
@@ -146,6 +164,7 @@ absl::StatusOr<StoredVolume> LvmBackend::Create(const CallContext& context,
   absl::StatusOr<LogicalVolume> lv = CreatePartial(facts, size_bytes);
   absl::Status made = lv.ok() ? Fill(context, facts, *lv) : lv.status();
   MutexLock lock(mu_);
+  making_.erase(name);
   if (made.ok()) made = Change({"lvchange", "--deltag", kPartialTag, Path(name)});
   if (made.ok()) lv = Locked(name);
   if (made.ok() && lv.ok()) return Describe(*lv);
@@ -161,7 +180,7 @@ absl::Status LvmBackend::Fill(const CallContext& context, const VolumeFacts& fac
   const std::string path = lv.device();
   if (path.empty()) return absl::InternalError(absl::StrCat(Path(lv.name), " is not active"));
   if (!facts.source.empty()) return absl::OkStatus();
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenExclusively(path, O_RDWR));
   // The kernel zeroes what a thin volume gets.
   if (!sparse_) ASHLAR_RETURN_IF_ERROR(ZeroPieces(context, fd.get(), 0, lv.size_bytes, path));
   if (facts.mode == VolumeMode::kFilesystem) {
@@ -174,15 +193,27 @@ absl::Status LvmBackend::Fill(const CallContext& context, const VolumeFacts& fac
   return sys::SyncFile(fd.get(), path);
 }
 
-absl::StatusOr<StoredVolume> LvmBackend::Describe(const LogicalVolume& lv) const {
+std::string LvmBackend::ProblemOf(const LogicalVolume& lv) {
+  if (!lv.health.empty() && lv.is_mirrored())
+    return absl::StrCat("a mirror of it is missing or failing, the others serve: LVM calls it ",
+                        lv.health);
+  if (!lv.health.empty())
+    return absl::StrCat("a drive of it is missing or failing: LVM calls it ", lv.health);
+  const LogicalVolume* pool = known_ && !lv.pool.empty() ? known_->Find(lv.pool) : nullptr;
+  if (pool == nullptr || pool->health.empty()) return "";
+  if (pool->health == kOutOfData)
+    return "its thin pool is full: what was written is kept, and nothing new can be written";
+  return absl::StrCat("its thin pool fails: LVM calls it ", pool->health);
+}
+
+absl::StatusOr<StoredVolume> LvmBackend::Describe(const LogicalVolume& lv) {
   StoredVolume volume;
   ASHLAR_ASSIGN_OR_RETURN(volume.facts, FactsOfTags(lv.tags));
   volume.size_bytes = lv.size_bytes;
   volume.path = lv.minor < 0 ? absl::StrCat("/dev/", Path(lv.name)) : lv.device();
   volume.form = VolumeForm::kDevice;
   volume.discard = sparse_;
-  if (!lv.health.empty())
-    volume.problem = absl::StrCat("a drive of it is missing or failing: LVM calls it ", lv.health);
+  volume.problem = ProblemOf(lv);
   return volume;
 }
 
@@ -216,21 +247,101 @@ absl::StatusOr<StoredVolume> LvmBackend::Grow(const CallContext& context, const 
                                               int64_t size_bytes) {
   ASHLAR_ASSIGN_OR_RETURN(const StoredVolume before, Find(id));
   if (size_bytes <= before.size_bytes) return before;
-  {
+  const std::string name = VolumeName(id);
+  if (sparse_) {
     MutexLock lock(mu_);
     ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - before.size_bytes));
-    ASHLAR_RETURN_IF_ERROR(Extend(VolumeName(id), size_bytes));
+    ASHLAR_RETURN_IF_ERROR(Extend(name, size_bytes));
+  } else {
+    ASHLAR_RETURN_IF_ERROR(
+        wipes_.Run(context, GrowthName(name), [this, name, size_bytes](const CallContext& work) {
+          return GrowZeroed(work, name, size_bytes);
+        }));
   }
   ASHLAR_ASSIGN_OR_RETURN(const StoredVolume after, Find(id));
-  if (sparse_) return after;
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(after.path, O_RDWR));
-  ASHLAR_RETURN_IF_ERROR(
-      ZeroPieces(context, fd.get(), before.size_bytes, after.size_bytes, after.path));
+  if (after.size_bytes < size_bytes)
+    return absl::UnavailableError("an earlier growth of the volume has just ended: repeat");
   return after;
 }
 
-absl::Status LvmBackend::Extend(const std::string& name, int64_t size_bytes) {
-  return Change({"lvextend", "--size", absl::StrCat(size_bytes, "b"), "--yes", Path(name)});
+absl::Status LvmBackend::GrowZeroed(const CallContext& context, const std::string& name,
+                                    int64_t size_bytes) {
+  const std::string growth = GrowthName(name);
+  absl::StatusOr<LogicalVolume> lv = absl::UnknownError("not made");
+  {
+    MutexLock lock(mu_);
+    making_.insert(growth);
+    lv = CreateGrowth(name, size_bytes);
+    if (!lv.ok()) making_.erase(growth);
+    ASHLAR_RETURN_IF_ERROR(lv.status());
+  }
+  absl::Status zeroed = Erase(context, *lv);
+  MutexLock lock(mu_);
+  making_.erase(growth);
+  if (zeroed.ok()) return JoinGrowth(name, size_bytes);
+  Change({"lvremove", "--force", "--yes", Path(growth)}).IgnoreError();
+  return zeroed;
+}
+
+// The extents that the volume shall get, on the drives of its legs.
+absl::StatusOr<LogicalVolume> LvmBackend::CreateGrowth(const std::string& name,
+                                                       int64_t size_bytes) {
+  const std::string growth = GrowthName(name);
+  ASHLAR_ASSIGN_OR_RETURN(const LogicalVolume lv, Locked(name));
+  ASHLAR_RETURN_IF_ERROR(CheckAtRest(lv));
+  if (Locked(growth).ok())  // of an earlier attempt
+    ASHLAR_RETURN_IF_ERROR(Change({"lvremove", "--force", "--yes", Path(growth)}));
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
+  const GrowthPlan plan = PlanGrowth(*group, lv, size_bytes);
+  PoolUsage usage = UsageOf(*group, limits_);
+  // The extent that says what of a leg is in sync is there already.
+  if (lv.is_mirrored() && usage.allocatable_bytes > 0) usage.allocatable_bytes += plan.stripe_bytes;
+  usage.largest_bytes = std::min(usage.allocatable_bytes, plan.most_bytes);
+  ASHLAR_RETURN_IF_ERROR(node_agent::CheckRoom(usage, size_bytes - lv.size_bytes));
+  std::vector<std::string> argv = {"lvcreate",
+                                   "--name",
+                                   growth,
+                                   "--yes",
+                                   "--addtag",
+                                   kPartialTag,
+                                   "--size",
+                                   absl::StrCat(plan.extents_bytes, "b"),
+                                   "--zero",
+                                   "n",
+                                   "--wipesignatures",
+                                   "n"};
+  if (plan.drives.size() > 1)
+    argv.insert(argv.end(), {"--type", "striped", "--stripes", absl::StrCat(plan.drives.size()),
+                             "--stripesize", kStripe});
+  argv.push_back(group_);
+  argv.insert(argv.end(), plan.drives.begin(), plan.drives.end());
+  ASHLAR_RETURN_IF_ERROR(Change(argv));
+  return Locked(growth);
+}
+
+// Both commands under one lock: nobody else takes the extents in between.
+absl::Status LvmBackend::JoinGrowth(const std::string& name, int64_t size_bytes) {
+  ASHLAR_ASSIGN_OR_RETURN(const LogicalVolume growth, Locked(GrowthName(name)));
+  const absl::StatusOr<LogicalVolume> lv = Locked(name);
+  ASHLAR_RETURN_IF_ERROR(Change({"lvremove", "--force", "--yes", Path(growth.name)}));
+  ASHLAR_RETURN_IF_ERROR(lv.status());
+  if (lv->has_tag(kPartialTag)) return absl::NotFoundError("the volume is being removed");
+  return Extend(name, size_bytes, growth.ranges);
+}
+
+absl::Status LvmBackend::CheckAtRest(const LogicalVolume& lv) {
+  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
+  if (!group->IsMoving(lv)) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(Path(lv.name), " is being moved off a drive that is drained: repeat"));
+}
+
+absl::Status LvmBackend::Extend(const std::string& name, int64_t size_bytes,
+                                const std::vector<std::string>& ranges) {
+  std::vector<std::string> argv = {"lvextend", "--size", absl::StrCat(size_bytes, "b"), "--yes",
+                                   Path(name)};
+  argv.insert(argv.end(), ranges.begin(), ranges.end());
+  return Change(argv);
 }
 
 absl::StatusOr<StoredVolume> LvmBackend::Prepare(const CallContext&, const std::string& id) {
@@ -247,7 +358,7 @@ absl::StatusOr<StoredVolume> LvmBackend::Prepare(const CallContext&, const std::
 absl::Status LvmBackend::Erase(const CallContext& context, const LogicalVolume& lv) {
   const std::string path = lv.device();
   if (path.empty()) return absl::InternalError(absl::StrCat(Path(lv.name), " is not active"));
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR | O_EXCL));
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenExclusively(path, O_RDWR));
   if (!sparse_) {
     ASHLAR_RETURN_IF_ERROR(ZeroPieces(context, fd.get(), 0, lv.size_bytes, path));
     return sys::SyncFile(fd.get(), path);
@@ -260,12 +371,23 @@ absl::Status LvmBackend::Erase(const CallContext& context, const LogicalVolume& 
 absl::Status LvmBackend::RemovePartial(const CallContext& context, LogicalVolume lv) {
   {
     MutexLock lock(mu_);
-    if (lv.read_only)
+    known_.reset();
+    const absl::StatusOr<LogicalVolume> now = Locked(lv.name);
+    if (absl::IsNotFound(now.status())) return absl::OkStatus();
+    ASHLAR_RETURN_IF_ERROR(now.status());
+    // It was completed since it was looked at, or is another one.
+    if (now->uuid != lv.uuid || !now->has_tag(kPartialTag) || making_.count(lv.name) > 0)
+      return absl::OkStatus();
+    if (now->read_only)
       ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--permission", "rw", Path(lv.name)}));
-    if (lv.minor < 0)
+    if (now->minor < 0)
       ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--activate", "y", Path(lv.name)}));
     ASHLAR_ASSIGN_OR_RETURN(lv, Locked(lv.name));
   }
+  // A mirror that is away would keep its bytes.
+  if (!lv.health.empty())
+    return absl::UnavailableError(
+        absl::StrCat(Path(lv.name), " waits for its drives: LVM calls it ", lv.health));
   ASHLAR_RETURN_IF_ERROR(Erase(context, lv));
   MutexLock lock(mu_);
   return Change({"lvremove", "--force", "--yes", Path(lv.name)});
@@ -281,7 +403,8 @@ absl::Status LvmBackend::Remove(const CallContext& context, const std::string& i
     ASHLAR_RETURN_IF_ERROR(lv.status());
     // Somebody who has it open keeps what he has.
     if (lv->minor >= 0)
-      ASHLAR_RETURN_IF_ERROR(sys::OpenFile(lv->device(), O_RDONLY | O_EXCL).status());
+      ASHLAR_RETURN_IF_ERROR(sys::OpenExclusively(lv->device(), O_RDONLY).status());
+    ASHLAR_RETURN_IF_ERROR(CheckAtRest(*lv));
     if (!lv->has_tag(kPartialTag))
       ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--addtag", kPartialTag, Path(name)}));
   }
@@ -292,15 +415,15 @@ Wipes::Work LvmBackend::RemovalOf(const LogicalVolume& lv) {
   return [this, lv](const CallContext& context) { return RemovePartial(context, lv); };
 }
 
-absl::Status LvmBackend::RemoveLeftovers() {
-  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup group, Refresh());
+void LvmBackend::RemoveLeftovers(const VolumeGroup& group) {
+  MutexLock lock(mu_);
   for (const LogicalVolume& lv : group.lvs) {
-    if (!lv.is_volume() || !lv.has_tag(kPartialTag)) continue;
+    if (!(lv.is_volume() || lv.is_growth()) || !lv.has_tag(kPartialTag)) continue;
+    if (making_.count(lv.name) > 0) continue;
     LogInfo("removing a volume that was never completed or was being removed",
             {{"volume", Path(lv.name)}});
     wipes_.Start(lv.name, RemovalOf(lv));
   }
-  return absl::OkStatus();
 }
 
 }  // namespace ashlar::node_agent

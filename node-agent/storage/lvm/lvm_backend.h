@@ -5,7 +5,13 @@
 //                              └──────────── crash: removed when the pool is opened ────────┘
 //
 // Full pools: a linear, striped or mirrored volume, zeroed before its birth and again before its
-// extents are given back. Sparse pools: a thin volume; the kernel zeroes a chunk before a volume
+// extents are given back. It grows by extents that were zeroed as another logical volume first:
+//
+//   volume ──lvcreate──► volume and growth ──zeroed──► growth removed, its extents joined ──►
+//   volume
+//                              └─── crash: the growth is removed when the pool is opened ───┘
+//
+// Sparse pools: a thin volume; the kernel zeroes a chunk before a volume
 // gets it, and chunks are discarded when they are given back. See LvmMedium for the thin pool.
 //
 // What LVM says is kept until this process changes it or the medium asks anew (Refresh, every few
@@ -14,6 +20,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,8 +49,9 @@ class LvmBackend final : public StorageBackend {
   absl::StatusOr<VolumeGroup> Refresh();
   // The next call looks anew.
   void Forget();
-  // Begins to remove what interrupted calls left. Called once, before all else.
-  absl::Status RemoveLeftovers();
+  // Begins to remove what of the group interrupted calls left: those of an earlier process, also
+  // when a command that it had begun ends later, and those whose removal failed.
+  void RemoveLeftovers(const VolumeGroup& group);
 
   BackendTraits Traits() const override;
   absl::StatusOr<PoolUsage> Usage() override;
@@ -64,14 +72,24 @@ class LvmBackend final : public StorageBackend {
   absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::vector<std::string>> Placement(const VolumeFacts& facts, int64_t size_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status Extend(const std::string& name, int64_t size_bytes)
+  absl::Status Extend(const std::string& name, int64_t size_bytes,
+                      const std::vector<std::string>& ranges = {})
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Unavailable while it is being moved off a drive.
+  absl::Status CheckAtRest(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of a full volume, in a thread that outlives the call.
+  absl::Status GrowZeroed(const CallContext& context, const std::string& name, int64_t size_bytes);
+  absl::StatusOr<LogicalVolume> CreateGrowth(const std::string& name, int64_t size_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status JoinGrowth(const std::string& name, int64_t size_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<LogicalVolume> CreatePartial(const VolumeFacts& facts, int64_t size_bytes);
   absl::Status Fill(const CallContext& context, const VolumeFacts& facts, const LogicalVolume& lv);
   // Makes the volume's bytes unreadable for whoever gets its extents.
   absl::Status Erase(const CallContext& context, const LogicalVolume& lv);
   absl::Status RemovePartial(const CallContext& context, LogicalVolume lv);
-  absl::StatusOr<StoredVolume> Describe(const LogicalVolume& lv) const;
+  absl::StatusOr<StoredVolume> Describe(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::string ProblemOf(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string Path(absl::string_view lv) const;
   Wipes::Work RemovalOf(const LogicalVolume& lv);
 
@@ -84,6 +102,7 @@ class LvmBackend final : public StorageBackend {
   Mutex mu_;
   LvmLimits limits_ ABSL_GUARDED_BY(mu_);
   std::optional<VolumeGroup> known_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> making_ ABSL_GUARDED_BY(mu_);  // logical volumes that calls work on
   Wipes wipes_;  // by name of the volume; last, for it ends first
 };
 

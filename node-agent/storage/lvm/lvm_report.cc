@@ -19,7 +19,7 @@ namespace ashlar::node_agent {
 namespace {
 
 constexpr absl::string_view kFactsTag = "ashlar.facts";
-constexpr absl::string_view kVolumePrefix = "v_";
+constexpr absl::string_view kVolumePrefix = "v_", kGrowthPrefix = "g_";
 constexpr size_t kPiece = 900;  // of the 1024 characters of a tag
 
 bool IsPlain(char c) { return absl::ascii_isalnum(c) || absl::StrContains("_.-/=!:+", c); }
@@ -99,6 +99,30 @@ LogicalVolume LogicalVolumeOf(const Json& row) {
   return lv;
 }
 
+// A volume has a row for each of its segments.
+void AddRanges(const std::vector<Json>& segments, std::vector<LogicalVolume>& lvs) {
+  std::map<std::string, LogicalVolume*> by_name;
+  for (LogicalVolume& lv : lvs) by_name[lv.name] = &lv;
+  for (const Json& row : segments) {
+    const auto lv = by_name.find(LogicalVolumeOf(row).name);
+    if (lv == by_name.end()) continue;
+    const std::vector<std::string> ranges =
+        absl::StrSplit(JsonString(row, {"seg_pe_ranges"}), ' ', absl::SkipEmpty());
+    lv->second->ranges.insert(lv->second->ranges.end(), ranges.begin(), ranges.end());
+    lv->second->stripes = std::max(1, static_cast<int>(ranges.size()));
+  }
+}
+
+// A hidden part is called like its volume: v_1_rimage_0, pool_tdata.
+bool IsPartOf(const LogicalVolume& part, const LogicalVolume& lv) {
+  return &part == &lv || (part.hidden && absl::StartsWith(part.name, absl::StrCat(lv.name, "_")));
+}
+
+bool LiesOn(const LogicalVolume& lv, absl::string_view device) {
+  const std::vector<std::string> devices = lv.devices();
+  return std::find(devices.begin(), devices.end(), device) != devices.end();
+}
+
 // The rows of that name in all reports; an error unless the text is a report.
 absl::StatusOr<std::vector<Json>> Rows(const Json& json, absl::string_view name) {
   const Json* reports = FindJson(json, {"report"});
@@ -120,6 +144,20 @@ bool LogicalVolume::has_tag(absl::string_view tag) const {
 
 bool LogicalVolume::is_volume() const { return !hidden && absl::StartsWith(name, kVolumePrefix); }
 
+bool LogicalVolume::is_growth() const { return !hidden && absl::StartsWith(name, kGrowthPrefix); }
+
+bool LogicalVolume::is_mirrored() const { return absl::StrContains(layout, "raid"); }
+
+std::vector<std::string> LogicalVolume::devices() const {
+  std::vector<std::string> devices;
+  for (const std::string& range : ranges) {
+    std::string device = range.substr(0, range.rfind(':'));
+    if (std::find(devices.begin(), devices.end(), device) == devices.end())
+      devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
 std::string LogicalVolume::device() const {
   return minor < 0 ? "" : absl::StrCat("/dev/dm-", minor);
 }
@@ -128,6 +166,36 @@ const LogicalVolume* VolumeGroup::Find(absl::string_view lv) const {
   for (const LogicalVolume& candidate : lvs)
     if (candidate.name == lv) return &candidate;
   return nullptr;
+}
+
+const PhysicalVolume* VolumeGroup::FindDrive(absl::string_view device) const {
+  for (const PhysicalVolume& pv : pvs)
+    if (pv.device == device) return &pv;
+  return nullptr;
+}
+
+std::vector<const LogicalVolume*> VolumeGroup::LegsOf(const LogicalVolume& lv) const {
+  std::vector<const LogicalVolume*> legs;
+  for (const std::string& part : lv.devices())
+    if (const LogicalVolume* leg = Find(part); leg != nullptr) legs.push_back(leg);
+  return legs;
+}
+
+bool VolumeGroup::IsMoving(const LogicalVolume& lv) const {
+  return std::any_of(lvs.begin(), lvs.end(), [&](const LogicalVolume& part) {
+    return IsPartOf(part, lv) && LiesOn(part, kMove);
+  });
+}
+
+std::vector<std::string> VolumeGroup::VolumesOn(absl::string_view device) const {
+  std::vector<std::string> names;
+  for (const LogicalVolume& lv : lvs) {
+    const bool on_it = std::any_of(lvs.begin(), lvs.end(), [&](const LogicalVolume& part) {
+      return IsPartOf(part, lv) && LiesOn(part, device);
+    });
+    if (!lv.hidden && on_it) names.push_back(lv.name);
+  }
+  return names;
 }
 
 bool VolumeGroup::missing_drives() const {
@@ -151,6 +219,8 @@ absl::StatusOr<VolumeGroup> ParseGroup(absl::string_view text) {
   for (const Json& row : pvs) group.pvs.push_back(PhysicalVolumeOf(row));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<Json> lvs, Rows(json, "lv"));
   for (const Json& row : lvs) group.lvs.push_back(LogicalVolumeOf(row));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Json> segments, Rows(json, "seg"));
+  AddRanges(segments, group.lvs);
   return group;
 }
 
@@ -196,6 +266,10 @@ std::string UidTag(absl::string_view pool_uid) {
 
 std::string GroupName(const std::string& pool_uid) {
   return absl::StrCat("ashlar-", absl::StrReplaceAll(FilesystemUuid(pool_uid), {{"-", ""}}));
+}
+
+std::string GrowthName(absl::string_view volume_name) {
+  return absl::StrCat(kGrowthPrefix, absl::StripPrefix(volume_name, kVolumePrefix));
 }
 
 std::string VolumeName(const std::string& id) {

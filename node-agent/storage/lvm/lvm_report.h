@@ -15,7 +15,10 @@
 namespace ashlar::node_agent {
 
 constexpr char kPartialTag[] = "ashlar.partial";
-constexpr char kThinPool[] = "pool";  // name of the logical volume that thin volumes lie in
+constexpr char kThinPool[] = "pool";          // name of the logical volume that thin volumes lie in
+constexpr char kOutOfData[] = "out_of_data";  // the health of a thin pool that is full
+constexpr char kRefreshNeeded[] = "refresh needed";  // a mirror that is back and not used yet
+constexpr char kMove[] = "pvmove0";  // hidden; there while extents are moved to other drives
 
 struct PhysicalVolume {
   std::string device;  // "/dev/nvme0n1"; of a missing one whatever LVM calls it
@@ -39,6 +42,9 @@ struct LogicalVolume {
   std::string health;  // what LVM finds wrong with it; empty: nothing
   std::string pool;    // that it is thin in; empty: it is not thin
   std::string layout;  // "linear", "raid,raid1", "thin,pool"
+  // Where its extents lie: "/dev/nvme0n1:5-24", or, in a hidden one, "v_1_rimage_0:0-19".
+  std::vector<std::string> ranges;
+  int stripes = 1;  // of its last segment: how many drives, or hidden volumes, that lies on
   // Of a thin pool: how full it is.
   double data_percent = 0, metadata_percent = 0;
   int64_t metadata_bytes = 0;
@@ -46,6 +52,11 @@ struct LogicalVolume {
   bool has_tag(absl::string_view tag) const;
   // A volume of ours, whole or partial.
   bool is_volume() const;
+  // Extents that are being zeroed for a volume that grows.
+  bool is_growth() const;
+  bool is_mirrored() const;
+  // Devices and hidden volumes of its ranges.
+  std::vector<std::string> devices() const;
   std::string device() const;  // "/dev/dm-3"; empty: not active
 };
 
@@ -57,7 +68,16 @@ struct VolumeGroup {
   std::vector<LogicalVolume> lvs;
 
   const LogicalVolume* Find(absl::string_view lv) const;
+  const PhysicalVolume* FindDrive(absl::string_view device) const;
   bool missing_drives() const;
+  // The legs of a mirrored volume, each of which has all its bytes or, if it is striped as well,
+  // its part of them.
+  std::vector<const LogicalVolume*> LegsOf(const LogicalVolume& lv) const;
+  // Whether the volume or a hidden part of it is being moved to another drive: LVM then refuses to
+  // change it.
+  bool IsMoving(const LogicalVolume& lv) const;
+  // The volumes and the thin pool that have extents on the drive, themselves or in hidden parts.
+  std::vector<std::string> VolumesOn(absl::string_view device) const;
 };
 
 // Of `lvm fullreport --reportformat json --units b --nosuffix` with the fields that LvmTool asks
@@ -74,5 +94,6 @@ std::string UidTag(absl::string_view pool_uid);
 
 std::string GroupName(const std::string& pool_uid);
 std::string VolumeName(const std::string& id);
+std::string GrowthName(absl::string_view volume_name);
 
 }  // namespace ashlar::node_agent

@@ -41,13 +41,20 @@ std::vector<std::string> LvmTool::Devices() {
   return devices_;
 }
 
+absl::StatusOr<sys::CommandResult> LvmTool::Start(const std::vector<std::string>& before,
+                                                  const std::vector<std::string>& argv,
+                                                  const std::vector<std::string>& devices) {
+  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(lock_dir_, 0700));
+  std::vector<std::string> all = before;
+  all.insert(all.end(), {"lvm", argv[0], "--config", Settings(lock_dir_), "--devices",
+                         absl::StrJoin(devices, ",")});
+  all.insert(all.end(), argv.begin() + 1, argv.end());
+  return commands_.Run({}, all);
+}
+
 absl::StatusOr<std::string> LvmTool::Output(const std::vector<std::string>& argv,
                                             const std::vector<std::string>& devices) {
-  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(lock_dir_, 0700));
-  std::vector<std::string> all = {
-      "lvm", argv[0], "--config", Settings(lock_dir_), "--devices", absl::StrJoin(devices, ",")};
-  all.insert(all.end(), argv.begin() + 1, argv.end());
-  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, commands_.Run({}, all));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result, Start({}, argv, devices));
   // The settings say nothing to who reads the error.
   std::vector<std::string> shown = argv;
   shown.insert(shown.begin(), "lvm");
@@ -55,26 +62,49 @@ absl::StatusOr<std::string> LvmTool::Output(const std::vector<std::string>& argv
   return result.out;
 }
 
+absl::Status LvmTool::RunPiece(const std::vector<std::string>& argv) {
+  // While LVM holds the group's lock, and may have suspended a device, it blocks this signal.
+  ASHLAR_ASSIGN_OR_RETURN(const sys::CommandResult result,
+                          Start({"timeout", "-s", "TERM", "10"}, argv, Devices()));
+  constexpr int kTimedOut = 124, kTerminated = 143;  // of coreutils; of busybox
+  if (result.exit_code == kTimedOut || result.exit_code == kTerminated) return absl::OkStatus();
+  return sys::ExpectSuccess(argv, result);
+}
+
 absl::Status LvmTool::Run(const std::vector<std::string>& argv) {
   return Output(argv, Devices()).status();
 }
 
 absl::StatusOr<VolumeGroup> LvmTool::Report(const std::string& group) {
-  ASHLAR_ASSIGN_OR_RETURN(const std::string text, Output({"fullreport",  "--reportformat",
-                                                          "json",        "--units",
-                                                          "b",           "--nosuffix",
-                                                          "--all",       "--configreport",
-                                                          "vg",          "-o",
-                                                          kVgFields,     "--configreport",
-                                                          "pv",          "-o",
-                                                          kPvFields,     "--configreport",
-                                                          "lv",          "-o",
-                                                          kLvFields,     "--configreport",
-                                                          "seg",         "-o",
-                                                          "lv_name",     "--configreport",
-                                                          "pvseg",       "-o",
-                                                          "pvseg_start", group},
-                                                         Devices()));
+  const std::vector<std::string> argv = {"fullreport",
+                                         "--reportformat",
+                                         "json",
+                                         "--units",
+                                         "b",
+                                         "--nosuffix",
+                                         "--all",
+                                         "--configreport",
+                                         "vg",
+                                         "-o",
+                                         kVgFields,
+                                         "--configreport",
+                                         "pv",
+                                         "-o",
+                                         kPvFields,
+                                         "--configreport",
+                                         "lv",
+                                         "-o",
+                                         kLvFields,
+                                         "--configreport",
+                                         "seg",
+                                         "-o",
+                                         "lv_name,seg_pe_ranges",
+                                         "--configreport",
+                                         "pvseg",
+                                         "-o",
+                                         "pvseg_start",
+                                         group};
+  ASHLAR_ASSIGN_OR_RETURN(const std::string text, Output(argv, Devices()));
   return ParseGroup(text);
 }
 

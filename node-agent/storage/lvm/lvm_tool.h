@@ -26,11 +26,18 @@ class LvmTool {
   // Runs `lvm ARGV`. A command that has begun is not cut off by the end of a call: a device that it
   // had suspended would stay so. Internal has LVM's words.
   absl::Status Run(const std::vector<std::string>& argv);
+  // Runs a command that waits for work of the kernel and can be run again to go on waiting; it is
+  // ended after some seconds, when it is between two of its steps. OK: it has ended, or goes on
+  // when it is run again.
+  absl::Status RunPiece(const std::vector<std::string>& argv);
   absl::StatusOr<VolumeGroup> Report(const std::string& group);
   // What LVM knows of the drives, whatever SetDevices said.
   absl::StatusOr<std::vector<PhysicalVolume>> Identify(const std::vector<std::string>& devices);
 
  private:
+  absl::StatusOr<sys::CommandResult> Start(const std::vector<std::string>& before,
+                                           const std::vector<std::string>& argv,
+                                           const std::vector<std::string>& devices);
   absl::StatusOr<std::string> Output(const std::vector<std::string>& argv,
                                      const std::vector<std::string>& devices);
   std::vector<std::string> Devices();

@@ -155,6 +155,32 @@ TEST_F(PartitionTest, ADriveThatMatchesNoLongerTakesNothingAndIsGivenBackWhenItI
   EXPECT_TRUE(sys::ProbeSignature(b)->empty()) << sys::ProbeSignature(b)->partition_table;
 }
 
+TEST_F(PartitionTest, ADrainedDriveTakesNothingAndIsGivenBackWhenItIsEmpty) {
+  const std::string a = lab_->MakeDrive(200 * kMiB), b = lab_->MakeDrive(100 * kMiB);
+  const PoolStatus both = EnsureOn({a, b});
+  ASSERT_EQ(Block("v", 20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(DriveOf(NodeOf("v")), b);
+  PoolSpec spec = {"p", kUid, BackendKind::kPartition, {}, DeviceSource{}};
+  spec.devices->paths = {a, b};
+  spec.drain = {b};
+  PoolStatus status = *agent_->pools.Ensure({}, spec);
+  EXPECT_TRUE(status.ready);
+  EXPECT_EQ(status.reason, "Draining");
+  EXPECT_THAT(status.message, HasSubstr(b));
+  EXPECT_EQ(status.devices.size(), 2u);
+  EXPECT_LT(status.usage.allocatable_bytes, both.usage.allocatable_bytes - 70 * kMiB);
+  ASSERT_EQ(Block("w", 20 * kMiB), absl::OkStatus());
+  EXPECT_EQ(DriveOf(NodeOf("w")), a);
+  ASSERT_EQ(agent_->volumes.Remove({}, "v"), absl::OkStatus());
+  ASSERT_TRUE(agent_->pools.LookAtRestless({}));
+  status = agent_->pools.Statuses().at(0);
+  EXPECT_EQ(status.devices, std::vector{a});
+  EXPECT_EQ(status.reason, "");
+  EXPECT_TRUE(sys::ProbeSignature(b)->empty());
+  EXPECT_FALSE(agent_->pools.LookAgain({})) << "it is not taken while it is named";
+  EXPECT_EQ(EnsureOn({a, b}).devices.size(), 2u);
+}
+
 TEST_F(PartitionTest, OneThatIsFollowedByAnotherCannotGrowAndSaysHowFar) {
   const std::string drive = lab_->MakeDrive(200 * kMiB);
   ASSERT_TRUE(EnsureOn({drive}).ready);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/storage/drain.h"
 #include "node-agent/storage/drive_wipe.h"
 
 namespace ashlar::node_agent {
@@ -50,6 +51,8 @@ absl::StatusOr<PartitionMedium::Drives> PartitionMedium::Look(const PoolRecord& 
       drives.carrying.push_back(drive);
     } else if (!Matches(wanted, drive)) {
       continue;
+    } else if (IsDrained(record.spec, drive)) {
+      drives.refused.push_back(DrainRefusal(drive));
     } else if (drive.busy_reason.empty()) {
       drives.free.push_back(drive);
     } else {
@@ -101,11 +104,10 @@ absl::Status PartitionMedium::Release(PoolRecord& record, const Drive& drive, Sa
 
 absl::StatusOr<OpenedPool> PartitionMedium::Open(const CallContext&, PoolRecord& record,
                                                  SavePoolRecord save) {
-  const DeviceSource& wanted = *record.spec.devices;
   ASHLAR_ASSIGN_OR_RETURN(Drives drives, Look(record));
   ASHLAR_RETURN_IF_ERROR(WipeNamed(record, save, drives));
   for (const Drive& drive : drives.unfinished) {
-    if (!Matches(wanted, drive)) {
+    if (!TakesVolumes(record.spec, drive)) {
       ASHLAR_RETURN_IF_ERROR(Release(record, drive, save));
       continue;
     }
@@ -121,19 +123,22 @@ absl::StatusOr<OpenedPool> PartitionMedium::Open(const CallContext&, PoolRecord&
   }
   std::vector<PartitionDrive> ours;
   for (const Drive& drive : drives.carrying)
-    ours.push_back({drive.id, drive.device, Matches(wanted, drive)});
+    ours.push_back({drive.id, drive.device, TakesVolumes(record.spec, drive)});
   ASHLAR_RETURN_IF_ERROR(backend_->SetDrives(ours, record.spec.reserve_bytes));
   OpenedPool pool{backend_, {}};
   std::vector<PartitionDrive> kept;
+  std::vector<std::string> waiting;
   for (const Drive& drive : drives.carrying) {
-    if (!Matches(wanted, drive) && backend_->IsEmpty(drive.id).value_or(false)) {
+    if (!TakesVolumes(record.spec, drive) && backend_->IsEmpty(drive.id).value_or(false)) {
       ASHLAR_RETURN_IF_ERROR(Release(record, drive, save));
       continue;
     }
     pool.devices.push_back(drive.id);
-    kept.push_back({drive.id, drive.device, Matches(wanted, drive)});
+    kept.push_back({drive.id, drive.device, TakesVolumes(record.spec, drive)});
+    if (IsDrained(record.spec, drive)) waiting.push_back(drive.id);
   }
   if (kept != ours) ASHLAR_RETURN_IF_ERROR(backend_->SetDrives(kept, record.spec.reserve_bytes));
+  TellWaiting(waiting, pool);
   if (!kept.empty()) return pool;
   if (drives.refused.empty())
     return NotReady("NoMatchingDrive", "no drive of this node matches spec.devices");

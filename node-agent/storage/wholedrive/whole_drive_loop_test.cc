@@ -129,6 +129,28 @@ TEST_F(WholeDriveTest, ADriveOnWhichSomethingWasWrittenSinceIsNotTouched) {
   EXPECT_EQ(*sys::ReadAt(drive, 512, 3), "raw");
 }
 
+TEST_F(WholeDriveTest, ADrainedDriveStaysAVolumeAndBecomesNoOtherOne) {
+  const std::string a = lab_->MakeDrive(64 * kMiB), b = lab_->MakeDrive(64 * kMiB);
+  ASSERT_TRUE(EnsureOn({a, b}).ready);
+  ASSERT_EQ(Make("v", 20 * kMiB), absl::OkStatus());
+  const std::string home = NodeOf("v");
+  PoolSpec spec = {"p", kUid, BackendKind::kWholeDrive, {}, DeviceSource{}};
+  spec.devices->paths = {a, b};
+  spec.drain = {a, b};
+  PoolStatus status = *agent_->pools.Ensure({}, spec);
+  EXPECT_TRUE(status.ready);
+  EXPECT_EQ(status.reason, "Draining");
+  EXPECT_EQ(status.devices, std::vector{home});
+  EXPECT_EQ(status.usage.allocatable_bytes, 0);
+  EXPECT_EQ(Make("w", 20 * kMiB).code(), StatusCode::kResourceExhausted);
+  ASSERT_EQ(agent_->volumes.Remove({}, "v"), absl::OkStatus());
+  agent_->pools.LookAtRestless({});
+  status = agent_->pools.Statuses().at(0);
+  EXPECT_EQ(status.reason, "NoFreeDrive");
+  EXPECT_NE(status.message.find("is named in spec.drain"), std::string::npos) << status.message;
+  EXPECT_TRUE(EnsureOn({a, b}).ready);
+}
+
 TEST_F(WholeDriveTest, ARemovalLeavesNoByteOnTheDrive) {
   const std::string drive = lab_->MakeDrive(64 * kMiB);
   ASSERT_TRUE(EnsureOn({drive}).ready);

@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "lib/base/status_macros.h"
 #include "node-agent/storage/blank_ends.h"
+#include "node-agent/storage/drain.h"
 #include "node-agent/storage/drive_wipe.h"
 #include "node-agent/storage/volume_uuid.h"
 
@@ -56,22 +57,27 @@ absl::StatusOr<OpenedPool> WholeDriveMedium::Open(const CallContext&, PoolRecord
     // Also drives that match no longer: one of them may be a volume.
     for (Drive& drive : all) {
       if (!IsIdentified(drive)) continue;
-      if (Matches(wanted, drive) && !backend_->Holds(drive.id))
-        ASHLAR_RETURN_IF_ERROR(LookAt(record, save, drive));
-      drives.push_back({drive, Matches(wanted, drive)});
+      const bool takes = TakesVolumes(record.spec, drive);
+      if (takes && !backend_->Holds(drive.id)) ASHLAR_RETURN_IF_ERROR(LookAt(record, save, drive));
+      drives.push_back({drive, takes});
     }
     held = backend_->SetDrives(std::move(drives), record.spec.reserve_bytes, freed);
   }
   ASHLAR_RETURN_IF_ERROR(held.status());
   OpenedPool pool{backend_, {}};
-  std::vector<std::string> refused;
+  std::vector<std::string> refused, waiting;
   for (const Drive& drive : all) {
-    const bool matches = Matches(wanted, drive);
-    if (held->count(drive.id) > 0 || (matches && drive.busy_reason.empty() && IsIdentified(drive)))
+    const bool matches = Matches(wanted, drive), drained = IsDrained(record.spec, drive);
+    if (drained && held->count(drive.id) > 0) waiting.push_back(drive.id);
+    if (held->count(drive.id) > 0 ||
+        (matches && !drained && drive.busy_reason.empty() && IsIdentified(drive)))
       pool.devices.push_back(drive.id);
+    else if (matches && drained)
+      refused.push_back(DrainRefusal(drive));
     else if (matches)
       refused.push_back(WhyNot(record, drive));
   }
+  TellWaiting(waiting, pool);
   if (!pool.devices.empty()) return pool;
   if (refused.empty())
     return NotReady("NoMatchingDrive", "no drive of this node matches spec.devices");
