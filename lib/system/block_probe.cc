@@ -70,7 +70,7 @@ absl::Status EraseFilesystem(const std::string& path, const std::string& type,
 
 absl::Status ProbeExclusive(const std::string& path) {
   // Read-only: closing a writable handle would make udev look at the device again.
-  const absl::StatusOr<UniqueFd> fd = OpenExclusively(path, O_RDONLY);
+  const absl::StatusOr<UniqueFd> fd = OpenFile(path, O_RDONLY | O_EXCL);
   return fd.status();
 }
 

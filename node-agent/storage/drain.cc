@@ -29,11 +29,4 @@ void TellWaiting(const std::vector<std::string>& drive_ids, OpenedPool& opened) 
                                 " takes no new volumes and leaves when its volumes are deleted");
 }
 
-void TellStaying(const std::string& drive_id, OpenedPool& opened) {
-  opened.reason = "CannotDrain";
-  opened.message = absl::StrCat(drive_id,
-                                " is the only drive that a pool of this backend has: it "
-                                "is free when the pool has been deleted and it is wiped");
-}
-
 }  // namespace ashlar::node_agent

@@ -21,7 +21,5 @@ std::string DrainRefusal(const Drive& drive);
 // For a backend that moves nothing: lets the pool say which drives wait for the end of their
 // volumes, and be looked at again every few seconds. Nothing to say without such drives.
 void TellWaiting(const std::vector<std::string>& drive_ids, OpenedPool& opened);
-// For a pool that lies on one drive only: says that a drained one stays.
-void TellStaying(const std::string& drive_id, OpenedPool& opened);
 
 }  // namespace ashlar::node_agent

@@ -11,6 +11,7 @@
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
 #include "node-agent/storage/drain.h"
+#include "node-agent/storage/drive_wipe.h"
 #include "node-agent/storage/lvm/lvm_dependencies.h"
 
 namespace ashlar::node_agent {
@@ -111,13 +112,27 @@ absl::StatusOr<LvmMedium::Drives> LvmMedium::LookAtDrives(const PoolRecord& reco
       drives.refused.push_back(absl::StrCat(drive.id, " is named in spec.drain"));
     } else if (drive.busy_reason.empty() || unfinished) {
       drives.addable.push_back(drive);
-    } else {
+    } else if (drive.signature.type == kLabel && (pv == pvs.end() || !pv->group.empty())) {
+      // A group's, perhaps one that is not complete: nobody may wipe it.
       drives.refused.push_back(absl::StrCat(drive.id, " ", drive.busy_reason));
+    } else {
+      drives.used.push_back(drive);
     }
   }
   MutexLock lock(mu_);
   member_uuids_ = std::move(uuids);
   return drives;
+}
+
+absl::Status LvmMedium::WipeNamed(PoolRecord& record, SavePoolRecord save, Drives& drives) {
+  for (Drive& drive : drives.used) {
+    ASHLAR_ASSIGN_OR_RETURN(const bool wiped, WipeIfNamed(env_.scanner, record, drive, save));
+    if (wiped)
+      drives.addable.push_back(drive);
+    else
+      drives.refused.push_back(Refusal(env_.scanner, record, drive));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LvmMedium::Claim(PoolRecord& record, SavePoolRecord save, Drives& drives) {
@@ -168,6 +183,7 @@ absl::StatusOr<OpenedPool> LvmMedium::Open(const CallContext&, PoolRecord& recor
   ASHLAR_ASSIGN_OR_RETURN(Drives drives, LookAtDrives(record));
   if (drives.foreign_group)
     return NotReady("OtherPool", absl::StrCat("the volume group ", group_, " is of another pool"));
+  ASHLAR_RETURN_IF_ERROR(WipeNamed(record, save, drives));
   if (drives.members.empty()) {
     // Its drives may come back; a second group beside them would be another pool.
     if (backend_ != nullptr) return AllMissing();

@@ -40,6 +40,7 @@ class LvmMedium final : public PoolMedium {
     std::vector<Drive> members;        // carry the pool
     std::vector<Drive> addable;        // match, and are free or were claimed
     std::vector<Drive> drained;        // members that spec.drain names
+    std::vector<Drive> used;           // match, are no part of a group, and spec.wipe may help
     std::vector<Drive> leaving;        // such that have left the group, and are not free yet
     std::vector<std::string> left;     // ids of such that are free
     std::vector<std::string> refused;  // match, with the reason why they are not taken
@@ -47,6 +48,8 @@ class LvmMedium final : public PoolMedium {
     bool foreign_group = false;        // a group of our name is another pool's
   };
   absl::StatusOr<Drives> LookAtDrives(const PoolRecord& record);
+  // Makes used drives that spec.wipe names addable, and refuses the others.
+  absl::Status WipeNamed(PoolRecord& record, SavePoolRecord save, Drives& drives);
   // Saved as claimed and proven free once more, the drives become the group, or more of it.
   absl::Status Claim(PoolRecord& record, SavePoolRecord save, Drives& drives);
   absl::Status SaveMembers(PoolRecord& record, SavePoolRecord save, const Drives& drives);
