@@ -294,8 +294,6 @@ absl::StatusOr<LogicalVolume> LvmBackend::CreateGrowth(const std::string& name,
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
   const GrowthPlan plan = PlanGrowth(*group, lv, size_bytes);
   PoolUsage usage = UsageOf(*group, limits_);
-  // The extent that says what of a leg is in sync is there already.
-  if (lv.is_mirrored() && usage.allocatable_bytes > 0) usage.allocatable_bytes += plan.stripe_bytes;
   usage.largest_bytes = std::min(usage.allocatable_bytes, plan.most_bytes);
   ASHLAR_RETURN_IF_ERROR(node_agent::CheckRoom(usage, size_bytes - lv.size_bytes));
   std::vector<std::string> argv = {"lvcreate",

@@ -195,7 +195,6 @@ GrowthPlan PlanGrowth(const VolumeGroup& group, const LogicalVolume& lv, int64_t
     plan.drives = DrivesForLegs(group, layout);
   }
   const int64_t stripe = layout.stripes * group.extent_bytes;
-  plan.stripe_bytes = stripe;
   const int64_t leg_bytes = (size_bytes - lv.size_bytes + stripe - 1) / stripe * group.extent_bytes;
   if (plan.drives.empty()) {
     plan.extents_bytes = leg_bytes;

@@ -49,7 +49,6 @@ struct GrowthPlan {
   std::vector<std::string> drives;  // empty: anywhere
   int64_t extents_bytes = 0;        // on all of them together
   int64_t most_bytes = 0;           // by which the volume can grow on them
-  int64_t stripe_bytes = 0;         // by multiples of which it grows
 };
 GrowthPlan PlanGrowth(const VolumeGroup& group, const LogicalVolume& lv, int64_t size_bytes);
 
