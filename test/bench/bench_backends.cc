@@ -30,7 +30,6 @@ namespace ashlar::node_agent {
 namespace {
 
 using bench::Median;
-using bench::Must;
 using bench::Pattern;
 using bench::Throughput;
 using Stopwatch = std::chrono::steady_clock;
