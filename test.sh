@@ -8,6 +8,7 @@
 #   standalone  `ashlar standalone` under two kubectl versions, csi-sanity and quickstart.sh (root)
 #   chart       the Helm chart, rendered and linted
 #   drive       the agent among NVMe, SATA and virtio drives, free and used ones, in QEMU without KVM
+#   gpu         the agent among GPUs (a stand-in for NVML) and drives on one PCIe tree, in QEMU without KVM
 #   cluster     a real Kubernetes of two nodes with the chart installed (root)
 #   asan, tsan  the unit tests of what links neither gRPC nor cpprestsdk, under sanitizers
 # One line a suite at the end. Logs lie in build/test-logs. With CI=true a lab that cannot start is a failure.
@@ -15,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
 logs=$root/build/test-logs
-all_suites=(checks tidy unit contract loop standalone chart drive cluster asan tsan)
+all_suites=(checks tidy unit contract loop standalone chart drive gpu cluster asan tsan)
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
 export ASHLAR_CACHE=${ASHLAR_CACHE:-$HOME/.cache/ashlar}
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin
@@ -103,14 +104,19 @@ suite_loop() {
 }
 sanity_of_directories() { test/csi_sanity/run.sh standalone Directory; }
 sanity_of_partitions() { test/csi_sanity/run.sh standalone Partition; }
+sanity_of_drives() { test/csi_sanity/run.sh standalone WholeDrive; }
 suite_standalone() {
   need build runtime check lab && test/lab/cluster/build.sh && build release &&
     scripts standalone test/standalone/kubectl_test.sh test/standalone/daemon_test.sh test/csi_sanity/run.sh sanity_of_directories \
-      sanity_of_partitions test/standalone/quickstart_test.sh
+      sanity_of_partitions sanity_of_drives test/standalone/quickstart_test.sh
 }
 suite_chart() { need check lab && test/lab/cluster/build.sh && scripts chart test/chart/run.sh; }
 suite_drive() { # without its packages the tests say what is missing, and fail only with CI=true
-  need build runtime check && { need drive-lab || [ "${CI:-}" != true ]; } && build release && scripts drive test/drive/run.sh
+  need build runtime check lab && test/lab/cluster/build.sh && { need drive-lab || [ "${CI:-}" != true ]; } && build release &&
+    scripts drive test/drive/run.sh
+}
+suite_gpu() {
+  need build runtime check && { need drive-lab || [ "${CI:-}" != true ]; } && build release && scripts gpu test/gpu/run.sh
 }
 suite_cluster() { need build runtime check lab && test/lab/cluster/build.sh && build release && scripts cluster test/e2e/run.sh; }
 suite_asan() { sanitized asan; }

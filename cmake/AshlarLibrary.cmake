@@ -3,7 +3,7 @@
 #
 #   ashlar_library(name LAYER n SRCS a.cc b.cc [DEPS ashlar libraries] [LINK outside libraries])
 #     makes ashlar_<name>; without SRCS it is a header-only library.
-#   ashlar_test(name SRCS a_test.cc [DEPS ...] [LINK ...] [LABEL unit|contract|loop])
+#   ashlar_test(name SRCS a_test.cc [DEPS ...] [LINK ...] [LABEL unit|contract|loop] [UNSANITIZED])
 #     makes a GoogleTest program and registers it with ctest under its label (default unit).
 #   ashlar_program(name SRCS main.cc [DEPS ...] [LINK ...])
 
@@ -56,12 +56,12 @@ function(ashlar_library name)
 endfunction()
 
 function(ashlar_test name)
-  cmake_parse_arguments(A "" "LABEL" "SRCS;DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(A "UNSANITIZED" "LABEL" "SRCS;DEPS;LINK" ${ARGN})
   if(NOT A_LABEL)
     set(A_LABEL unit)
   endif()
   ashlar_is_tsan_blind(blind ${A_DEPS} ${A_LINK})
-  if(A_LABEL STREQUAL "unit" AND NOT blind)
+  if(A_LABEL STREQUAL "unit" AND NOT blind AND NOT A_UNSANITIZED)
     set_property(GLOBAL APPEND PROPERTY ASHLAR_SANITIZER_TESTS ${name})
   endif()
   list(TRANSFORM A_DEPS PREPEND ashlar_)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ashlar/v1alpha1/gpu_partition.codec.h"
 #include "controller/agents/pod_agents.h"
 #include "controller/leadership.h"
 #include "lib/api/kinds.h"
@@ -31,21 +32,31 @@ ControllerApp::ControllerApp(ControllerAppOptions options, kube::Client& client,
       snapshots_(client, api::Kind<v1alpha1::Snapshot>(), clock),
       snapshot_groups_(client, api::Kind<v1alpha1::SnapshotGroup>(), clock),
       node_inventories_(client, api::Kind<v1alpha1::NodeInventory>(), clock),
+      gpu_partitions_(client, api::Kind<v1alpha1::GPUPartition>(), clock),
       nodes_(client, kube::kNode, clock),
       pods_(client, kube::kPod, clock,
-            {.space = options_.space, .label_selector = kAgentPodSelector}) {}
+            {.space = options_.space, .label_selector = kAgentPodSelector}),
+      dra_(client, clock) {}
 
 ControllerApp::~ControllerApp() = default;
 
 std::vector<runtime::Informer*> ControllerApp::informers() {
-  std::vector<runtime::Informer*> all = {&pools_,           &volumes_,          &snapshots_,
-                                         &snapshot_groups_, &node_inventories_, &nodes_};
+  std::vector<runtime::Informer*> all = {
+      &pools_,          &volumes_, &snapshots_, &snapshot_groups_, &node_inventories_,
+      &gpu_partitions_, &nodes_};
   if (options_.agents.empty()) all.push_back(&pods_);
+  if (with_dra_)
+    for (runtime::Informer* informer : dra_.all()) all.push_back(informer);
   return all;
 }
 
 absl::Status ControllerApp::Run(const CallContext& context) {
   absl::Status status;
+  if (options_.dra) {
+    const absl::StatusOr<bool> served = ServesDra(context, client_, clock_);
+    if (!served.ok()) return context.stop.stop_requested() ? absl::OkStatus() : served.status();
+    with_dra_ = *served;
+  }
   {
     // Stopped after everything that reads the caches.
     std::vector<std::jthread> threads;
@@ -87,8 +98,8 @@ absl::Status ControllerApp::Elect(const CallContext& context) {
 void ControllerApp::Lead(std::stop_token stop) {
   leadership_ = std::make_unique<Leadership>(
       options_,
-      Informers{pools_, volumes_, snapshots_, snapshot_groups_, node_inventories_, nodes_,
-                options_.agents.empty() ? &pods_ : nullptr},
+      Informers{pools_, volumes_, snapshots_, snapshot_groups_, node_inventories_, gpu_partitions_,
+                nodes_, options_.agents.empty() ? &pods_ : nullptr, with_dra_ ? &dra_ : nullptr},
       client_, connector_, events_, clock_, registry_);
   leading_ = true;
   leading_gauge_.Set(1);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "controller/claims/dra_informers.h"
 #include "controller/controller_options.h"
 #include "controller/objects/event_sink.h"
 #include "lib/base/call_context.h"
@@ -52,8 +53,11 @@ class ControllerApp {
   runtime::Informer snapshots_;
   runtime::Informer snapshot_groups_;
   runtime::Informer node_inventories_;
+  runtime::Informer gpu_partitions_;
   runtime::Informer nodes_;
   runtime::Informer pods_;
+  DraInformers dra_;
+  bool with_dra_ = false;  // set before there are other threads
   std::unique_ptr<class Leadership> leadership_;
   std::atomic<bool> leading_ = false;
   std::atomic<bool> ready_ = false;

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "controller/agents/agent_client.h"
 #include "controller/agents/agent_directory.h"
+#include "controller/gpu_partition/gpu_partition_reconciler.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/pool/pool_reconciler.h"
 #include "controller/snapshot/snapshot_reconciler.h"
@@ -18,6 +19,8 @@ struct ControllerAppOptions {
   std::string space;     // namespace of the agents' pods and of the Lease
   std::string identity;  // of this replica: the pod's name
   bool leader_elect = true;
+  // Publish drives and GPUs for ResourceClaims (DRA), where the API server has resource.k8s.io/v1.
+  bool dra = true;
   // The agents, where there are no pods to find them by. Not empty: pods are not looked at.
   std::vector<AgentAddress> agents;
   int volume_workers = 32;
@@ -31,6 +34,7 @@ struct ControllerAppOptions {
   SnapshotReconcilerOptions snapshot;
   PoolReconcilerOptions pool;
   NodeInventoryReconcilerOptions node_inventory;
+  GpuPartitionReconcilerOptions gpu_partition;
 };
 
 }  // namespace ashlar::controller

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "ashlar/v1alpha1/gpu_partition.codec.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/kube/object.h"
@@ -16,6 +17,11 @@ constexpr absl::Duration kGatherUse = absl::Seconds(1);
 std::string NodeMatters(const Json& node) {
   const Json* labels = FindJson(node, {"metadata", "labels"});
   return (labels == nullptr ? "" : DumpJson(*labels)) + (IsCordoned(&node) ? "!" : "");
+}
+
+// The uid, which slices are owned by, and what NVIDIA's device plugin offers.
+std::string GpuMatters(const Json& node) {
+  return JsonString(node, {"metadata", "uid"}) + OtherGpuOwner(node, false);
 }
 
 std::string SpecMatters(const Json& object) {
@@ -46,6 +52,8 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
                              PutInto(informers.snapshot_groups)),
       node_inventory_writer_(client, api::Kind<v1alpha1::NodeInventory>(),
                              PutInto(informers.node_inventories)),
+      gpu_partition_writer_(client, api::Kind<v1alpha1::GPUPartition>(),
+                            PutInto(informers.gpu_partitions)),
       pool_reconciler_(options.pool, {informers.pools, informers.volumes, informers.nodes,
                                       informers.node_inventories, pool_writer_, agents_, offers_,
                                       ledger_, events, clock, registry}),
@@ -65,10 +73,16 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
           options.snapshot,
           {client, informers.snapshots, informers.snapshot_groups, informers.volumes,
            snapshot_writer_, snapshot_group_writer_, agents_, offers_, events, clock}),
-      node_inventory_reconciler_(options.node_inventory,
-                                 {client, informers.node_inventories, informers.volumes,
-                                  node_inventory_writer_, agents_, offers_, events, clock, registry,
-                                  [this](const std::string& node) { OnFreshness(node); }}),
+      node_inventory_reconciler_(
+          options.node_inventory,
+          {client, informers.node_inventories, informers.volumes, node_inventory_writer_, agents_,
+           offers_, events, clock, registry, [this](const std::string& node) { OnFreshness(node); },
+           [this](const std::string& node) { return OtherGpuOwnerOf(node); }}),
+      gpu_partition_reconciler_(
+          options.gpu_partition,
+          {client, informers.gpu_partitions,
+           informers.dra == nullptr ? nullptr : &informers.dra->claims, informers.node_inventories,
+           informers.nodes, gpu_partition_writer_, agents_, events, clock}),
       pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
       volumes_({.name = "volume", .workers = options.volume_workers}, volume_reconciler_, clock,
                registry),
@@ -78,8 +92,24 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
                        snapshot_group_reconciler_, clock, registry),
       node_inventories_({.name = "node-inventory", .workers = options.node_workers},
                         node_inventory_reconciler_, clock, registry),
+      // One worker: a choice must be seen by the next one.
+      gpu_partitions_({.name = "gpu-partition", .workers = 1}, gpu_partition_reconciler_, clock,
+                      registry),
       node_filter_(NodeMatters),
-      node_inventory_filter_(SpecMatters) {}
+      node_inventory_filter_(SpecMatters),
+      node_gpu_filter_(GpuMatters) {
+  if (informers.dra != nullptr)
+    dra_ = std::make_unique<DraControllers>(DraParts{
+        client, *informers.dra, informers.volumes, informers.nodes, informers.node_inventories,
+        volume_writer_, agents_, offers_, events, clock, registry});
+}
+
+std::string Leadership::OtherGpuOwnerOf(const std::string& node) const {
+  const runtime::ObjectPtr object = informers_.nodes.Get({"", node});
+  const bool nvidia =
+      informers_.dra != nullptr && !SlicesOf(informers_.dra->nvidia_slices, node).empty();
+  return OtherGpuOwner(object == nullptr ? Json() : *object, nvidia);
+}
 
 void Leadership::Run(const CallContext& context) {
   LogInfo("leading", {{"identity", options_.identity}});
@@ -94,6 +124,10 @@ void Leadership::Run(const CallContext& context) {
   std::jthread node_inventories([&] { node_inventories_.Run(context.stop); });
   std::jthread snapshots([&] { snapshots_.Run(context.stop); });
   std::jthread snapshot_groups([&] { snapshot_groups_.Run(context.stop); });
+  std::jthread dra([&] {
+    if (dra_ != nullptr) dra_->Run(context.stop);
+  });
+  std::jthread gpu_partitions([&] { gpu_partitions_.Run(context.stop); });
   volumes_.Run(context.stop);
 }
 
@@ -103,6 +137,32 @@ void Leadership::WatchCaches() {
   WatchVolumes();
   WatchSnapshots();
   WatchNodes();
+  WatchGpuOwners();
+  if (dra_ != nullptr) dra_->WatchCaches();
+  gpu_partitions_.Watch(informers_.gpu_partitions);
+  // One that goes makes room for those that wait.
+  informers_.gpu_partitions.AddHandler([this](const api::ObjectKey& key) {
+    if (informers_.gpu_partitions.Get(key) == nullptr) QueueGpuPartitions("");
+  });
+  if (informers_.dra == nullptr) return;
+  informers_.dra->claims.AddHandler([this](const api::ObjectKey& key) {
+    if (informers_.gpu_partitions.Get(key) != nullptr) gpu_partitions_.queue().Add(key);
+  });
+}
+
+void Leadership::WatchGpuOwners() {
+  informers_.nodes.AddHandler([this](const api::ObjectKey& key) {
+    if (!node_gpu_filter_.Changed(key, informers_.nodes.Get(key).get())) return;
+    node_inventories_.queue().Add(key);
+    if (dra_ != nullptr) dra_->OnNode(key.name);
+  });
+  if (informers_.dra == nullptr) return;
+  informers_.dra->nvidia_slices.AddHandler([this](const api::ObjectKey& key) {
+    const runtime::ObjectPtr slice = informers_.dra->nvidia_slices.Get(key);
+    for (const runtime::ObjectPtr& node : informers_.node_inventories.List())
+      if (slice == nullptr || kube::KeyOf(*node).name == JsonString(*slice, {"spec", "nodeName"}))
+        node_inventories_.queue().Add(kube::KeyOf(*node));
+  });
 }
 
 void Leadership::WatchVolumes() {
@@ -153,6 +213,7 @@ void Leadership::WatchNodes() {
   informers_.node_inventories.AddHandler([this](const api::ObjectKey& key) {
     if (node_inventory_filter_.Changed(key, informers_.node_inventories.Get(key).get())) {
       QueueAllPools();
+      QueueGpuPartitions("");
     }
   });
 }
@@ -160,17 +221,20 @@ void Leadership::WatchNodes() {
 void Leadership::OnPod(const api::ObjectKey& key) {
   for (const std::string& node : pod_agents_.Note(key, informers_.pods->Get(key).get())) {
     node_inventories_.queue().Add({"", node});
+    if (dra_ != nullptr) dra_->OnNode(node);
     QueueAllPools();
   }
 }
 
 void Leadership::OnReport(const ReportChange& change) {
+  if (dra_ != nullptr) dra_->OnReport(change);
   const api::ObjectKey node{"", change.node};
   if (change.first || change.facts || !change.turned.empty()) {
     node_inventories_.queue().Add(node);
   } else {
     node_inventories_.queue().AddAfter(node, kGatherNumbers);
   }
+  QueueGpuPartitions(change.first || change.facts ? "" : change.node);
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
   for (const std::string& snapshot : change.snapshots) snapshots_.queue().Add({"", snapshot});
   // A pod that comes stages and publishes, one that goes undoes both: one write for the two.
@@ -190,6 +254,7 @@ void Leadership::OnReport(const ReportChange& change) {
 }
 
 void Leadership::OnFreshness(const std::string& node) {
+  if (dra_ != nullptr) dra_->OnNode(node);
   QueueAllPools();
   QueueVolumesOf(node);
   QueueWaiting("");
@@ -207,6 +272,16 @@ void Leadership::OnRelease(const std::string& pool) {
 void Leadership::QueueAllPools() {
   for (const runtime::ObjectPtr& pool : informers_.pools.List()) {
     pools_.queue().Add(kube::KeyOf(*pool));
+  }
+}
+
+void Leadership::QueueGpuPartitions(const std::string& node) {
+  for (const runtime::ObjectPtr& partition : informers_.gpu_partitions.List()) {
+    const Json* parts = FindJson(*partition, {"status", "allocations"});
+    const bool there = parts != nullptr && parts->is_array() && !parts->empty() &&
+                       JsonString(parts->front(), {"node"}) == node;
+    if (node.empty() || there)
+      gpu_partitions_.queue().AddAfter(kube::KeyOf(*partition), kGatherNumbers);
   }
 }
 

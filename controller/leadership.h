@@ -13,7 +13,9 @@
 
 #include "controller/agents/agent_directory.h"
 #include "controller/agents/pod_agents.h"
+#include "controller/claims/dra_controllers.h"
 #include "controller/controller_options.h"
+#include "controller/gpu_partition/gpu_partition_reconciler.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/objects/change_filter.h"
 #include "controller/objects/event_sink.h"
@@ -33,8 +35,10 @@ struct Informers {
   runtime::Informer& snapshots;
   runtime::Informer& snapshot_groups;
   runtime::Informer& node_inventories;
+  runtime::Informer& gpu_partitions;
   runtime::Informer& nodes;
   runtime::Informer* pods = nullptr;  // nullptr: the agents are given
+  DraInformers* dra = nullptr;        // nullptr: nothing is published for ResourceClaims
 };
 
 class Leadership {
@@ -52,13 +56,17 @@ class Leadership {
   void WatchVolumes();
   void WatchSnapshots();
   void WatchNodes();
+  void WatchGpuOwners();
   void OnPod(const api::ObjectKey& key);
+  std::string OtherGpuOwnerOf(const std::string& node) const;
   void OnReport(const ReportChange& change);
   void OnFreshness(const std::string& node);
   void OnPromise(const std::string& pool);
   void OnRelease(const std::string& pool);
 
   void QueueAllPools();
+  // Those with parts on the node; all for "".
+  void QueueGpuPartitions(const std::string& node);
   void QueueVolumesOf(const std::string& node);
   // Snapshots and groups that wait for what becomes of the volume, and copies of the source.
   void QueueCopies(const std::string& source);
@@ -76,18 +84,23 @@ class Leadership {
   ObjectWriter snapshot_writer_;
   ObjectWriter snapshot_group_writer_;
   ObjectWriter node_inventory_writer_;
+  ObjectWriter gpu_partition_writer_;
   PoolReconciler pool_reconciler_;
   VolumeReconciler volume_reconciler_;
   SnapshotReconciler snapshot_reconciler_;
   SnapshotGroupReconciler snapshot_group_reconciler_;
   NodeInventoryReconciler node_inventory_reconciler_;
+  GpuPartitionReconciler gpu_partition_reconciler_;
   runtime::Controller pools_;
   runtime::Controller volumes_;
   runtime::Controller snapshots_;
   runtime::Controller snapshot_groups_;
   runtime::Controller node_inventories_;
+  runtime::Controller gpu_partitions_;
   ChangeFilter node_filter_;
   ChangeFilter node_inventory_filter_;
+  ChangeFilter node_gpu_filter_;
+  std::unique_ptr<DraControllers> dra_;  // nullptr: as in Informers
 };
 
 }  // namespace ashlar::controller

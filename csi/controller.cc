@@ -395,7 +395,7 @@ absl::StatusOr<csi::v1::GetCapacityResponse> Controller::GetCapacity(
         continue;
       }
       available += status.allocatable();
-      largest = std::max<int64_t>(largest, status.allocatable());
+      largest = std::max<int64_t>(largest, status.largest_volume());
     }
   }
   csi::v1::GetCapacityResponse response;
@@ -411,11 +411,11 @@ absl::Status Controller::CheckRoomToGrow(const Volume& volume, int64_t bytes) co
   ASHLAR_ASSIGN_OR_RETURN(const Pool pool, api::FromJson<Pool>(*object));
   const int64_t more = bytes - std::max(CarvedBytes(volume), volume.spec().size());
   for (const PoolNodeStatus& status : pool.status().nodes()) {
-    if (status.node() != volume.spec().node_name() || status.allocatable() >= more) continue;
+    if (status.node() != volume.spec().node_name() || status.largest_volume() >= more) continue;
     return absl::ResourceExhaustedError(
         absl::StrCat("volume ", volume.metadata().name(), " can't grow by ", more, " bytes: pool ",
                      volume.spec().pool(), " has ", status.allocatable(), " bytes left on node ",
-                     status.node()));
+                     status.node(), ", of which one volume can have ", status.largest_volume()));
   }
   return absl::OkStatus();
 }

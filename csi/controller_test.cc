@@ -27,9 +27,9 @@ class ControllerTest : public testing::Test {
     v1alpha1::Pool pool;
     pool.mutable_metadata()->set_name("fast");
     pool.mutable_spec()->mutable_directory()->set_path("/pool");
-    AddNode(pool, "n1", true, 1000 * kMiB);
-    AddNode(pool, "n2", true, 3000 * kMiB);
-    AddNode(pool, "n3", false, 9000 * kMiB);
+    AddNode(pool, "n1", true, 1000 * kMiB, 800 * kMiB);
+    AddNode(pool, "n2", true, 3000 * kMiB, 600 * kMiB);
+    AddNode(pool, "n3", false, 9000 * kMiB, 9000 * kMiB);
     kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
     ASSERT_TRUE(volume_informer_.AwaitSync({}).ok());
     ASSERT_TRUE(pool_informer_.AwaitSync({}).ok());
@@ -38,11 +38,13 @@ class ControllerTest : public testing::Test {
     // The controller's watch and the informers'.
     kube_.AwaitWatches(3);
   }
-  static void AddNode(v1alpha1::Pool& pool, const std::string& node, bool ready, int64_t free) {
+  static void AddNode(v1alpha1::Pool& pool, const std::string& node, bool ready, int64_t free,
+                      int64_t largest) {
     v1alpha1::PoolNodeStatus& status = *pool.mutable_status()->add_nodes();
     status.set_node(node);
     status.set_ready(ready);
     status.set_allocatable(free);
+    status.set_largest_volume(largest);
   }
   static CreateVolumeRequest Request(const std::string& name = "pvc-1") {
     CreateVolumeRequest request;
@@ -253,6 +255,15 @@ TEST_F(ControllerTest, ExpandBeyondWhatTheNodeHasChangesNothing) {
   EXPECT_EQ(Object("pvc-1")->spec().size(), 100 * kMiB);
 }
 
+TEST_F(ControllerTest, ExpandBeyondTheLargestVolumeChangesNothingThoughTheSumHasRoom) {
+  ASSERT_TRUE(Create(Request()).ok());
+  const absl::Status status = Expand("pvc-1", 950 * kMiB).status();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("of which one volume can have 838860800"));
+  EXPECT_EQ(Object("pvc-1")->spec().size(), 100 * kMiB);
+  EXPECT_TRUE(Expand("pvc-1", 900 * kMiB).ok());
+}
+
 TEST_F(ControllerTest, CapacityIsThatOfReadyNodesPerTopologyAndPool) {
   const auto capacity = [&](const std::string& pool, const std::string& node) {
     csi::v1::GetCapacityRequest request;
@@ -263,9 +274,10 @@ TEST_F(ControllerTest, CapacityIsThatOfReadyNodesPerTopologyAndPool) {
     return *controller_.GetCapacity({}, request);
   };
   EXPECT_EQ(capacity("fast", "n1").available_capacity(), 1000 * kMiB);
-  EXPECT_EQ(capacity("fast", "n1").maximum_volume_size().value(), 1000 * kMiB);
+  EXPECT_EQ(capacity("fast", "n1").maximum_volume_size().value(), 800 * kMiB) << "of one drive";
   EXPECT_EQ(capacity("fast", "").available_capacity(), 4000 * kMiB);
-  EXPECT_EQ(capacity("fast", "").maximum_volume_size().value(), 3000 * kMiB);
+  EXPECT_EQ(capacity("fast", "n2").maximum_volume_size().value(), 600 * kMiB);
+  EXPECT_EQ(capacity("fast", "").maximum_volume_size().value(), 800 * kMiB) << "on some node";
   EXPECT_EQ(capacity("", "").available_capacity(), 4000 * kMiB);
   EXPECT_EQ(capacity("fast", "n3").available_capacity(), 0) << "not ready";
   EXPECT_EQ(capacity("fast", "n9").available_capacity(), 0);
@@ -331,7 +343,7 @@ TEST_F(ControllerTest, ThePoolsBackendSaysWhatNobodyNamesAndWhatItCannotDo) {
   v1alpha1::Pool pool;
   pool.mutable_metadata()->set_name("folders");
   pool.mutable_spec()->set_backend("Directory");
-  AddNode(pool, "n1", true, 1000 * kMiB);
+  AddNode(pool, "n1", true, 1000 * kMiB, 1000 * kMiB);
   kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
   while (pool_informer_.Get({"", "folders"}) == nullptr) std::this_thread::yield();
   CreateVolumeRequest request = Request("folder");

@@ -1,6 +1,7 @@
 #include "csi/csi_app.h"
 
 #include "absl/strings/str_cat.h"
+#include "csi/names.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
@@ -198,9 +199,13 @@ absl::Status CsiApp::Serve() {
   ASHLAR_ASSIGN_OR_RETURN(server_, rpc::Server::Start({.address = options_.endpoint}, services));
   LogInfo("CSI driver serves", {{"endpoint", options_.endpoint}});
   if (options_.registration_directory.empty()) return absl::OkStatus();
-  ASHLAR_ASSIGN_OR_RETURN(registration_, Registration::Start({options_.registration_directory,
-                                                              options_.kubelet_endpoint},
-                                                             clock_, *runner_));
+  kubelet::PluginRegistrationOptions registration{.directory = options_.registration_directory,
+                                                  .driver = kDriverName,
+                                                  .type = "CSIPlugin",
+                                                  .kubelet_endpoint = options_.kubelet_endpoint,
+                                                  .versions = {"1.0.0"}};
+  ASHLAR_ASSIGN_OR_RETURN(
+      registration_, kubelet::PluginRegistration::Start(std::move(registration), clock_, *runner_));
   return absl::OkStatus();
 }
 

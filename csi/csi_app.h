@@ -8,10 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "csi/agent_extents.h"
-#include "csi/registration.h"
 #include "csi/services.h"
 #include "lib/base/clock.h"
 #include "lib/kube/client.h"
+#include "lib/kubelet/plugin_registration.h"
 #include "lib/metrics/metrics.h"
 
 namespace ashlar::csi_driver {
@@ -27,7 +27,8 @@ struct CsiOptions {
   // namespace of the agents' pods. Empty: the service SnapshotMetadata is not served.
   std::string agent_tls_directory;
   std::string agent_space;
-  // Modes node and all, where there is a kubelet: see RegistrationOptions. Empty: no registration.
+  // Modes node and all, where there is a kubelet: see PluginRegistrationOptions. Empty: no
+  // registration.
   std::string registration_directory;
   std::string kubelet_endpoint;
 };
@@ -68,7 +69,7 @@ class CsiApp {
   std::unique_ptr<MetadataPart> metadata_;
   std::unique_ptr<IdentityService> identity_;
   std::unique_ptr<rpc::Server> server_;
-  std::unique_ptr<Registration> registration_;
+  std::unique_ptr<kubelet::PluginRegistration> registration_;
 };
 
 }  // namespace ashlar::csi_driver

@@ -42,6 +42,15 @@ absl::StatusOr<agent::v1::InlineVolume> ReadInlineVolume(const StringMap& attrib
   volume.set_pool(parameters.pool);
   volume.set_size_bytes(parameters.size_bytes);
   volume.set_fs_type(access.fs_type);
+  if (!parameters.near) return volume;
+  agent::v1::Near& near = *volume.mutable_near();
+  near.set_level(parameters.near_level.empty() ? "Switch" : parameters.near_level);
+  near.set_required(parameters.near_enforcement == "Required");
+  // Who the pod is Kubernetes says, as CSIDriver's podInfoOnMount asks for it.
+  for (const auto& [name, value] : attributes) {
+    if (name == "csi.storage.k8s.io/pod.namespace") near.set_pod_namespace(value);
+    if (name == "csi.storage.k8s.io/pod.name") near.set_pod_name(value);
+  }
   return volume;
 }
 

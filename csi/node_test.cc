@@ -229,6 +229,34 @@ TEST_F(NodeTest, AVolumeOfAPodsOwnIsAskedForWithItsPoolAndSize) {
   EXPECT_EQ(node_.PublishVolume({}, publish).status().code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_F(NodeTest, APodsOwnVolumeIsAskedForNearItsGpus) {
+  csi::v1::NodePublishVolumeRequest publish = Publish(AccessMode::SINGLE_NODE_WRITER);
+  publish.clear_staging_target_path();
+  auto& context = *publish.mutable_volume_context();
+  context["csi.storage.k8s.io/ephemeral"] = "true";
+  context["csi.storage.k8s.io/pod.name"] = "trainer";
+  context["csi.storage.k8s.io/pod.namespace"] = "ml";
+  context["pool"] = "fast";
+  context["size"] = "1Gi";
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_FALSE(agent_.publish().inline_volume().has_near());
+  context["near"] = "auto";
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().inline_volume().near().pod_name(), "trainer");
+  EXPECT_EQ(agent_.publish().inline_volume().near().pod_namespace(), "ml");
+  EXPECT_EQ(agent_.publish().inline_volume().near().level(), "Switch");
+  EXPECT_FALSE(agent_.publish().inline_volume().near().required());
+  context["nearLevel"] = "NUMANode";
+  context["nearEnforcement"] = "Required";
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().inline_volume().near().level(), "NUMANode");
+  EXPECT_TRUE(agent_.publish().inline_volume().near().required());
+  context.erase("near");
+  const absl::Status alone = node_.PublishVolume({}, publish).status();
+  EXPECT_EQ(alone.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(alone.message()), HasSubstr("nearLevel"));
+}
+
 TEST_F(NodeTest, HealthIsWhatTheAgentSays) {
   csi::v1::NodeGetVolumeHealthRequest request;
   request.set_volume_id("v1");

@@ -36,13 +36,38 @@ absl::Status ReadFsType(absl::string_view field, const std::string& value, Param
 
 absl::Status ReadInlineSize(absl::string_view field, const std::string& value,
                             Parameters& parameters) {
+  const absl::StatusOr<api::Quantity> size = api::Quantity::Parse(value);
   const absl::StatusOr<int64_t> bytes = api::ParseBytes(value);
-  if (!bytes.ok() || *bytes <= 0) {
+  if (!bytes.ok() || *bytes <= 0 || !size.ok() || !size->IsInteger()) {
     return absl::InvalidArgumentError(
         absl::StrCat(field, " '", value, "' is not a size above 0, such as 10Gi"));
   }
   parameters.size_bytes = *bytes;
   return absl::OkStatus();
+}
+
+absl::Status CheckOneOf(absl::string_view field, const std::string& value,
+                        const std::vector<std::string>& accepted) {
+  if (std::count(accepted.begin(), accepted.end(), value) > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, " '", value, "' is not known; accepted: ", absl::StrJoin(accepted, ", ")));
+}
+
+absl::Status ReadNear(absl::string_view field, const std::string& value, Parameters& parameters) {
+  parameters.near = true;
+  return CheckOneOf(field, value, {"auto"});
+}
+
+absl::Status ReadNearLevel(absl::string_view field, const std::string& value,
+                           Parameters& parameters) {
+  parameters.near_level = value;
+  return CheckOneOf(field, value, {"Switch", "Root", "NUMANode"});
+}
+
+absl::Status ReadNearEnforcement(absl::string_view field, const std::string& value,
+                                 Parameters& parameters) {
+  parameters.near_enforcement = value;
+  return CheckOneOf(field, value, {"Required", "Preferred"});
 }
 
 // As the one who wrote the map knows it.
@@ -95,6 +120,18 @@ const std::vector<ParameterRule>& ParameterRules() {
        "the name of a Pool", nullptr, "Fast_Disks", ReadPool},
       {Place::kInlineVolume, "size", "The size of the volume.",
        "a quantity of bytes, such as `10Gi`", nullptr, "plenty", ReadInlineSize},
+      {Place::kInlineVolume, "near",
+       "`auto`: the volume lies on the drive of the pool with room for it that is nearest to the "
+       "GPUs which the kubelet gave the pod; of several GPUs the farthest counts.",
+       "`auto`", "the drive of the pool with the most room", "gpu", ReadNear},
+      {Place::kInlineVolume, "nearLevel",
+       "With `near`, if it is required: the farthest level that will do. What the drive and the "
+       "GPU share: a PCIe switch, a PCIe root, or a NUMA node.",
+       "`Switch`, `Root`, `NUMANode`", "`Switch`", "Rack", ReadNearLevel},
+      {Place::kInlineVolume, "nearEnforcement",
+       "With `near`: whether the pod waits while no drive within `nearLevel` has room, or its GPUs "
+       "are not known, or the volume is then carved as near as can be.",
+       "`Required`, `Preferred`", "`Preferred`", "Maybe", ReadNearEnforcement},
   };
   return *rules;
 }
@@ -112,6 +149,11 @@ absl::StatusOr<Parameters> ReadParameters(ParameterPlace place, const StringMap&
       unknown.push_back(absl::StrCat("'", name, "'"));
     }
   }
+  if (unknown.empty() && !parameters.near &&
+      !(parameters.near_level.empty() && parameters.near_enforcement.empty()))
+    return absl::InvalidArgumentError(absl::StrCat(
+        MapOf(place), "[", parameters.near_level.empty() ? "nearEnforcement" : "nearLevel",
+        "] says nothing without near: auto"));
   if (unknown.empty()) return parameters;
   std::sort(unknown.begin(), unknown.end());
   return absl::InvalidArgumentError(absl::StrCat(MapOf(place), " ", absl::StrJoin(unknown, ", "),

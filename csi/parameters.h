@@ -26,6 +26,10 @@ struct Parameters {
   std::string claim_namespace;
   std::string claim_name;
   int64_t size_bytes = 0;  // of an inline volume
+  // Of an inline volume: whether it is to lie near the GPUs of its pod, and how near it must.
+  bool near = false;
+  std::string near_level;
+  std::string near_enforcement;
 };
 
 struct ParameterRule {

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "csi/mutable_parameters.h"
 #include "csi/parameters.h"
+#include "csi/request_validation.h"
 #include "gtest/gtest.h"
 #include "node-agent/volume/mount_flags.h"
 #include "node-agent/volume/volume_limit.h"
@@ -76,6 +77,31 @@ std::string Flags(const std::vector<std::string>& flags) {
   });
 }
 
+void AddAccessModes(std::string& page) {
+  using AccessMode = csi::v1::VolumeCapability::AccessMode;
+  absl::StrAppend(&page,
+                  "\n## Access modes of a claim\n\n| mode | what the driver is asked for | answer "
+                  "|\n|---|---|---|\n");
+  const std::vector<std::pair<std::string, AccessMode::Mode>> modes = {
+      {"ReadWriteOnce", AccessMode::SINGLE_NODE_MULTI_WRITER},
+      {"ReadWriteOncePod", AccessMode::SINGLE_NODE_SINGLE_WRITER},
+      {"ReadOnlyMany", AccessMode::MULTI_NODE_READER_ONLY},
+      {"ReadWriteMany", AccessMode::MULTI_NODE_MULTI_WRITER}};
+  for (const auto& [name, mode] : modes) {
+    csi::v1::VolumeCapability capability;
+    capability.mutable_mount();
+    capability.mutable_access_mode()->set_mode(mode);
+    const absl::Status status = ReadAccess(capability).status();
+    absl::StrAppend(&page, "| `", name, "` | `", AccessMode::Mode_Name(mode), "` | ",
+                    status.ok() ? "accepted" : status.message(), " |\n");
+  }
+  absl::StrAppend(&page,
+                  "\nA pod that only reads says so where it names the claim "
+                  "(`persistentVolumeClaim.readOnly: true`); its mount is read-only\non the node. "
+                  "Readers of a raw block device are held at the device, and no writer is admitted "
+                  "beside them.\n");
+}
+
 std::string Page() {
   std::string page =
       "# What may be set on volumes\n\n"
@@ -94,12 +120,18 @@ std::string Page() {
     absl::StrAppend(&page, "| `", fs_type, "` | ", Flags(node_agent::AcceptedMountFlags(fs_type)),
                     " |\n");
   }
-  absl::StrAppend(&page, "\nNone is set unless it is named. Others are refused: ",
-                  node_agent::ParseMountFlags({"user"}, "ext4").status().message(),
-                  ". Some for a reason:\n\n| option | why it is refused |\n|---|---|\n");
+  absl::StrAppend(&page, "| a directory (backend Directory), on btrfs and on xfs | ",
+                  Flags(node_agent::AcceptedDirectoryFlags()), " |\n");
+  absl::StrAppend(
+      &page, "\nNone is set unless it is named. Others are refused: ",
+      node_agent::ParseMountFlags({"user"}, "ext4").status().message(),
+      ". A directory shares its filesystem with others, whose options are not its own: ",
+      node_agent::CheckDirectoryFlags({"sync"}).message(),
+      ". Some for a reason:\n\n| option | why it is refused |\n|---|---|\n");
   for (const auto& [flag, why] : node_agent::RefusedMountFlags()) {
     absl::StrAppend(&page, "| `", flag, "` | ", why, " |\n");
   }
+  AddAccessModes(page);
   absl::StrAppend(
       &page,
       "\n## How many volumes a node may use\n\n"

@@ -54,6 +54,15 @@ absl::Status CheckMapSize(const Message& message, const FieldDescriptor& field) 
   return Invalid(absl::StrCat(field.name(), " has ", total, " bytes; at most 4096 are accepted"));
 }
 
+// The specification limits this list as a whole.
+absl::Status CheckListSize(const Message& message, const FieldDescriptor& field) {
+  size_t total = 0;
+  for (int i = 0; i < message.GetReflection()->FieldSize(message, &field); ++i)
+    total += message.GetReflection()->GetRepeatedString(message, &field, i).size();
+  if (total <= kMaxMap) return absl::OkStatus();
+  return Invalid(absl::StrCat(field.name(), " has ", total, " bytes; at most 4096 are accepted"));
+}
+
 absl::Status CheckStringSize(const FieldDescriptor& field, const std::string& value) {
   const size_t limit = StringLimit(field);
   if (value.size() <= limit) return absl::OkStatus();
@@ -64,6 +73,7 @@ absl::Status CheckStringSize(const FieldDescriptor& field, const std::string& va
 absl::Status CheckField(const Message& message, const FieldDescriptor& field) {
   const auto& reflection = *message.GetReflection();
   if (field.is_map()) return CheckMapSize(message, field);
+  if (field.name() == "mount_flags") ASHLAR_RETURN_IF_ERROR(CheckListSize(message, field));
   const int count = field.is_repeated() ? reflection.FieldSize(message, &field) : 1;
   for (int i = 0; i < count; ++i) {
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -93,6 +103,13 @@ absl::Status ReadAccessMode(VolumeCapability::AccessMode::Mode mode, Access& acc
       return absl::OkStatus();
     default:
       break;
+  }
+  // What a claim with ReadOnlyMany becomes.
+  if (mode == AccessMode::MULTI_NODE_READER_ONLY) {
+    return Invalid(
+        "volume_capability.access_mode MULTI_NODE_READER_ONLY (ReadOnlyMany) is not possible: a "
+        "volume lies on one node. Use a claim with ReadWriteOnce, and readOnly: true where pods "
+        "name it (persistentVolumeClaim.readOnly): any number of pods of that node can read it");
   }
   const std::string name = AccessMode::Mode_IsValid(mode) ? AccessMode::Mode_Name(mode)
                                                           : absl::StrCat(static_cast<int>(mode));

@@ -129,6 +129,22 @@ void Fill(const Snapshot& snapshot, csi::v1::Snapshot& out) {
         snapshot.spec().node_name();
 }
 
+// InvalidArgument, as the specification has it: one of the ids is no member. Members that were
+// deleted by themselves need not be named.
+absl::Status CheckMembers(const SnapshotGroup& group,
+                          const google::protobuf::RepeatedPtrField<std::string>& ids) {
+  for (const std::string& id : ids) {
+    const auto& members = group.spec().snapshots();
+    if (std::any_of(members.begin(), members.end(),
+                    [&](const v1alpha1::SnapshotGroupMember& m) { return m.name() == id; }))
+      continue;
+    return absl::InvalidArgumentError(absl::StrCat("snapshot_ids: '", absl::CHexEscape(id),
+                                                   "' is no snapshot of group ",
+                                                   group.metadata().name()));
+  }
+  return absl::OkStatus();
+}
+
 // The name of the snapshot of a volume that is taken with a group.
 std::string MemberName(const std::string& group, const std::string& volume) {
   return absl::StrCat("s", VolumeIdFor(absl::StrCat(group, "/", volume)).substr(1));
@@ -344,6 +360,15 @@ absl::StatusOr<csi::v1::CreateVolumeGroupSnapshotResponse> Snapshots::CreateGrou
   return response;
 }
 
+absl::StatusOr<SnapshotGroup> Snapshots::FindGroup(const CallContext& context,
+                                                   const std::string& id) {
+  absl::StatusOr<Json> object = client_.Get(context, api::Kind<SnapshotGroup>(), {"", id});
+  if (absl::IsNotFound(object.status()))
+    return absl::NotFoundError(absl::StrCat("there is no group snapshot ", id));
+  if (!object.ok()) return Annotate(object.status(), absl::StrCat("group snapshot ", id));
+  return api::FromJson<SnapshotGroup>(*object);
+}
+
 absl::StatusOr<csi::v1::DeleteVolumeGroupSnapshotResponse> Snapshots::DeleteGroup(
     const CallContext& context, const csi::v1::DeleteVolumeGroupSnapshotRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckSynced());
@@ -351,6 +376,10 @@ absl::StatusOr<csi::v1::DeleteVolumeGroupSnapshotResponse> Snapshots::DeleteGrou
   const absl::Status id = CheckId("group_snapshot_id", request.group_snapshot_id());
   if (absl::IsNotFound(id)) return done;
   ASHLAR_RETURN_IF_ERROR(id);
+  const absl::StatusOr<SnapshotGroup> group = FindGroup(context, request.group_snapshot_id());
+  if (absl::IsNotFound(group.status())) return done;
+  ASHLAR_RETURN_IF_ERROR(group.status());
+  ASHLAR_RETURN_IF_ERROR(CheckMembers(*group, request.snapshot_ids()));
   ASHLAR_RETURN_IF_ERROR(Remove(context, api::Kind<SnapshotGroup>(), groups_, group_waiter_,
                                 request.group_snapshot_id()));
   return done;
@@ -359,13 +388,9 @@ absl::StatusOr<csi::v1::DeleteVolumeGroupSnapshotResponse> Snapshots::DeleteGrou
 absl::StatusOr<csi::v1::GetVolumeGroupSnapshotResponse> Snapshots::GetGroup(
     const CallContext& context, const csi::v1::GetVolumeGroupSnapshotRequest& request) {
   ASHLAR_RETURN_IF_ERROR(CheckId("group_snapshot_id", request.group_snapshot_id()));
-  absl::StatusOr<Json> object =
-      client_.Get(context, api::Kind<SnapshotGroup>(), {"", request.group_snapshot_id()});
-  if (absl::IsNotFound(object.status()))
-    return absl::NotFoundError(
-        absl::StrCat("there is no group snapshot ", request.group_snapshot_id()));
-  ASHLAR_RETURN_IF_ERROR(object.status());
-  ASHLAR_ASSIGN_OR_RETURN(const SnapshotGroup group, api::FromJson<SnapshotGroup>(*object));
+  ASHLAR_ASSIGN_OR_RETURN(const SnapshotGroup group,
+                          FindGroup(context, request.group_snapshot_id()));
+  ASHLAR_RETURN_IF_ERROR(CheckMembers(group, request.snapshot_ids()));
   csi::v1::GetVolumeGroupSnapshotResponse response;
   ASHLAR_ASSIGN_OR_RETURN(*response.mutable_group_snapshot(), Describe(context, group));
   return response;

@@ -59,6 +59,8 @@ class Snapshots {
   // ResourceExhausted: the copies of what lies on `node` cannot be used where it is required.
   absl::Status CheckTopology(const CallContext& context,
                              const csi::v1::TopologyRequirement& required, const std::string& node);
+  absl::StatusOr<v1alpha1::SnapshotGroup> FindGroup(const CallContext& context,
+                                                    const std::string& id);
   absl::StatusOr<csi::v1::VolumeGroupSnapshot> Describe(const CallContext& context,
                                                         const v1alpha1::SnapshotGroup& group);
   // Deletes the object and waits until it is gone. Absent is success.

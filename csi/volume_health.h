@@ -16,13 +16,15 @@ namespace ashlar::csi_driver {
 VolumeCondition ConditionOf(const v1alpha1::Volume& volume);
 
 // The same in the words of v1.13: an entry if Healthy is False, DATA_LOSS for a volume whose bytes
-// are gone, INACCESSIBLE for one whose pool does not answer, DEGRADED otherwise.
+// are gone or damaged, INACCESSIBLE for one that nobody reaches, as its drive or pool is not there
+// or it hangs on a drive that went, DEGRADED otherwise.
 csi::v1::VolumeHealth HealthOf(const v1alpha1::Volume& volume);
 
 // What the agent says of one volume of its node.
 csi::v1::VolumeHealth HealthOf(const agent::v1::VolumeState& state);
 
-// An entry for each pool of the node that is not ready: STORAGE_UNREACHABLE.
+// An entry for each pool of the node that is not ready, STORAGE_UNREACHABLE, or not as it should
+// be, STORAGE_DEGRADED: it is full, or a drive of it is missing.
 csi::v1::NodeGetStorageHealthResponse StorageHealthOf(const agent::v1::GetHealthResponse& health);
 
 }  // namespace ashlar::csi_driver

@@ -26,6 +26,7 @@ struct Flags {
   std::string ops_address = "0.0.0.0:9502";
   std::string log_level = "info";
   bool leader_elect = true;
+  bool dra = true;
 };
 
 void AddFlags(CLI::App& cli, Flags& flags) {
@@ -42,6 +43,10 @@ void AddFlags(CLI::App& cli, Flags& flags) {
       ->capture_default_str();
   cli.add_option("--leader-elect", flags.leader_elect,
                  "Lead only while holding the Lease ashlar-controller")
+      ->capture_default_str();
+  cli.add_option("--dra", flags.dra,
+                 "Offer drives and GPUs to ResourceClaims, where the API server has "
+                 "resource.k8s.io/v1 when the process starts")
       ->capture_default_str();
   cli.add_option("--log-level", flags.log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
@@ -73,6 +78,7 @@ absl::Status Run(const Flags& flags, std::stop_token stop) {
                                              : connection.space;
   options.identity = Identity();
   options.leader_elect = flags.leader_elect;
+  options.dra = flags.dra;
   ashlar::controller::ControllerApp app(options, *client, *agents, clock, registry);
   std::unique_ptr<ashlar::metrics::OpsServer> ops;
   if (!flags.ops_address.empty()) {

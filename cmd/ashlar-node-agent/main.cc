@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "lib/base/heap.h"
 #include "lib/base/log.h"
+#include "node-agent/gpu/gpu_helper.h"
 #include "node-agent/service/agent_app.h"
 
 namespace {
@@ -13,10 +14,10 @@ namespace {
 void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::string& log_level,
               bool& print_inventory) {
   auto* node_name = cli.add_option("--node-name", options.node_name, "Name of this node");
-  cli.add_flag(
-      "--print-inventory", print_inventory,
-      "Print the drives of this machine and why each is not free as JSON, and end; changes "
-      "nothing and may run beside an agent");
+  cli.add_flag("--print-inventory", print_inventory,
+               "Print the drives and GPUs of this machine and why each drive is not free as JSON, "
+               "and end; changes "
+               "nothing and may run beside an agent");
   cli.callback([node_name, &print_inventory] {
     if (!print_inventory && node_name->empty()) throw CLI::RequiredError("--node-name");
   });
@@ -44,10 +45,23 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
   cli.add_option("--cgroup-root", options.cgroup_root,
                  "Where the control groups of the node's pods are mounted, for limits of I/O")
       ->capture_default_str();
+  cli.add_option("--pod-resources-socket", options.pod_resources_socket,
+                 "Unix socket of the kubelet's PodResources API, which tells the GPUs of a pod")
+      ->capture_default_str();
   cli.add_option(
          "--max-volumes", options.max_volumes,
          "How many volumes may be in use on this node at the same time, as the scheduler is "
          "told; 0: as many as the kernel has room for")
+      ->capture_default_str();
+  cli.add_option("--nvml-library", options.nvml_libraries,
+                 "Name or path of NVIDIA's management library; may be repeated: the first that "
+                 "there is counts")
+      ->capture_default_str();
+  cli.add_option("--kubelet-dir", options.kubelet_dir,
+                 "The kubelet's directory, by the path that the kubelet has it, for the DRA "
+                 "drivers; empty: none");
+  cli.add_option("--cdi-dir", options.cdi_dir,
+                 "Where the container runtime looks for files of the Container Device Interface")
       ->capture_default_str();
   cli.add_option("--log-level", log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
@@ -73,7 +87,9 @@ sigset_t BlockSignals() {
 
 int main(int argc, char** argv) {
   ashlar::LimitHeap();
+  if (ashlar::node_agent::IsGpuHelper(argc, argv)) return ashlar::node_agent::RunGpuHelper();
   ashlar::node_agent::AgentOptions options;
+  options.gpu_helper = {"/proc/self/exe", ashlar::node_agent::kGpuHelperWord};
   std::string log_level = "info";
   CLI::App cli("Finds drives, carves volumes and mounts them on one node.", "ashlar-node-agent");
   bool print_inventory = false;
@@ -81,7 +97,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(cli, argc, argv);
   ashlar::SetLogLevel(log_level);
   if (print_inventory) {
-    const absl::StatusOr<std::string> json = ashlar::node_agent::DrivesAsJson(options.scanner);
+    const absl::StatusOr<std::string> json = ashlar::node_agent::DrivesAsJson(options);
     if (!json.ok()) return Fail(json.status());
     std::cout << *json;
     return 0;

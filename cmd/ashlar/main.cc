@@ -5,11 +5,13 @@
 #include "CLI/CLI.hpp"
 #include "cmd/ashlar/data_directory.h"
 #include "cmd/ashlar/mount_commands.h"
+#include "cmd/ashlar/plugin_commands.h"
 #include "cmd/ashlar/purge.h"
 #include "cmd/ashlar/standalone_app.h"
 #include "lib/base/heap.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/gpu/gpu_helper.h"
 
 namespace ashlar::standalone {
 namespace {
@@ -22,6 +24,8 @@ struct Flags {
   std::string volume;
   std::string path;
   bool read_only = false;
+  PluginOptions plugin;
+  std::vector<std::string> nodes;
 };
 
 constexpr char kExamples[] = R"(Examples:
@@ -29,6 +33,7 @@ constexpr char kExamples[] = R"(Examples:
   kubectl --kubeconfig /var/lib/ashlar-standalone/kubeconfig apply -f deploy/examples/quickstart
   ashlar mount quickstart /mnt/quickstart
   ashlar umount /mnt/quickstart
+  kubectl ashlar topology          with kubectl-ashlar, a link to ashlar, on the PATH
   ashlar purge)";
 
 void AddStandalone(CLI::App& cli, Flags& flags) {
@@ -75,6 +80,15 @@ void AddCommands(CLI::App& cli, Flags& flags) {
   common(*cli.add_subcommand("purge", "Unmounts and removes everything of a data directory"));
 }
 
+void AddPlugin(CLI::App& cli, Flags& flags) {
+  CLI::App& topology = *cli.add_subcommand(
+      "topology", "Draws how the GPUs and drives of a cluster's nodes lie to one another");
+  topology.add_option("NODE", flags.nodes, "Names of nodes; without it all of them");
+  topology.add_option("--kubeconfig", flags.plugin.kubeconfig,
+                      "Default: $KUBECONFIG, else ~/.kube/config");
+  topology.add_option("--context", flags.plugin.context, "Context of the kubeconfig");
+}
+
 absl::Status RunStandalone(DataDirectory& directory, const Flags& flags, Clock& clock) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -98,6 +112,7 @@ absl::Status RunStandalone(DataDirectory& directory, const Flags& flags, Clock& 
 
 absl::Status Run(const CLI::App& cli, const Flags& flags) {
   RealClock clock;
+  if (cli.got_subcommand("topology")) return ShowTopology(flags.plugin, flags.nodes, clock);
   ASHLAR_ASSIGN_OR_RETURN(DataDirectory directory, DataDirectory::At(flags.data_dir));
   const std::string& csi = flags.standalone.csi_endpoint;
   if (cli.got_subcommand("mount")) {
@@ -113,7 +128,9 @@ absl::Status Run(const CLI::App& cli, const Flags& flags) {
 
 int main(int argc, char** argv) {
   ashlar::LimitHeap();
+  if (ashlar::node_agent::IsGpuHelper(argc, argv)) return ashlar::node_agent::RunGpuHelper();
   ashlar::standalone::Flags flags;
+  flags.standalone.gpu_helper = {"/proc/self/exe", ashlar::node_agent::kGpuHelperWord};
   CLI::App cli(
       "Ashlar on one machine: a Kubernetes-compatible API, and volumes carved from its drives.",
       "ashlar");
@@ -122,6 +139,7 @@ int main(int argc, char** argv) {
   cli.footer(ashlar::standalone::kExamples);
   ashlar::standalone::AddStandalone(cli, flags);
   ashlar::standalone::AddCommands(cli, flags);
+  ashlar::standalone::AddPlugin(cli, flags);
   CLI11_PARSE(cli, argc, argv);
   if (!cli.got_subcommand("standalone")) flags.log_level = "warning";
   ashlar::SetLogLevel(flags.log_level);

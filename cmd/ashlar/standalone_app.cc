@@ -147,6 +147,7 @@ class RunningStandalone final : public StandaloneApp {
     agent.tls_dir = identity_.agent_tls_dir;
     agent.mount_socket = directory_.agent_socket();
     agent.ops_address = options_.agent_ops_address;
+    agent.gpu_helper = options_.gpu_helper;
     agent.publish_roots.assign(std::begin(kUsualPlaces), std::end(kUsualPlaces));
     agent.publish_roots.push_back(directory_.path());
     for (const std::string& root : options_.publish_roots) agent.publish_roots.push_back(root);
@@ -164,6 +165,7 @@ class RunningStandalone final : public StandaloneApp {
     options.space = kSystemNamespace;
     options.identity = options_.node_name;
     options.leader_elect = false;  // the lock of the data directory elects
+    options.dra = false;           // there is no scheduler who would allocate devices
     controller_ = std::make_unique<controller::ControllerApp>(
         std::move(options), *controller_client_, *connector_, clock_, registry_);
     controller_thread_ = std::jthread([this](const std::stop_token& stop) {

@@ -20,6 +20,7 @@ struct StandaloneOptions {
   std::string ops_address = "127.0.0.1:0";  // metrics and health of API, controller and CSI
   std::string agent_ops_address = "127.0.0.1:0";
   std::vector<std::string> publish_roots;  // besides the usual places for mounts
+  std::vector<std::string> gpu_helper;     // as of the agent
 };
 
 class StandaloneApp {

@@ -40,6 +40,11 @@ class AgentClient {
   virtual absl::StatusOr<agent::v1::EnsureSnapshotsResponse> EnsureSnapshots(
       const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) = 0;
   virtual absl::Status RemoveSnapshot(const CallContext& context, const std::string& snapshot) = 0;
+
+  // Of the service NodeClaims.
+  virtual absl::StatusOr<agent::v1::ClaimState> EnsureClaim(
+      const CallContext& context, const agent::v1::EnsureClaimRequest& request) = 0;
+  virtual absl::Status RemoveClaim(const CallContext& context, const std::string& uid) = 0;
 };
 
 // Where the agent of a node answers.

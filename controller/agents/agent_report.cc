@@ -1,5 +1,6 @@
 #include "controller/agents/agent_report.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ashlar::controller {
@@ -10,10 +11,24 @@ bool Same(const Message* a, const Message& b) {
   return a != nullptr && a->SerializeAsString() == b.SerializeAsString();
 }
 
+// Whether a drive has more room than before, though the pool may have no more.
+bool HasRoomierDrive(const agent::v1::PoolState& before, const agent::v1::PoolState& after) {
+  for (const agent::v1::PoolDriveState& now : after.drives()) {
+    const auto was = std::find_if(before.drives().begin(), before.drives().end(),
+                                  [&](const auto& drive) { return drive.id() == now.id(); });
+    if (was == before.drives().end() || now.allocatable_bytes() > was->allocatable_bytes() ||
+        now.largest_volume_bytes() > was->largest_volume_bytes())
+      return true;
+  }
+  return false;
+}
+
 bool Roomier(const agent::v1::PoolState* before, const agent::v1::PoolState& after) {
   if (!after.ready()) return false;
   return before == nullptr || !before->ready() ||
-         after.allocatable_bytes() > before->allocatable_bytes();
+         after.allocatable_bytes() > before->allocatable_bytes() ||
+         after.largest_volume_bytes() > before->largest_volume_bytes() ||
+         HasRoomierDrive(*before, after);
 }
 
 bool Turned(const agent::v1::PoolState* before, const agent::v1::PoolState& after) {
@@ -37,6 +52,13 @@ bool SameFacts(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
   for (int i = 0; i < a.drives_size(); ++i) {
     if (!Same(&a.drives(i), b.drives(i))) return false;
   }
+  return true;
+}
+
+bool SameClaims(const agent::v1::Inventory* a, const agent::v1::Inventory& b) {
+  if ((a == nullptr ? 0 : a->claims_size()) != b.claims_size()) return false;
+  for (int i = 0; i < b.claims_size(); ++i)
+    if (!Same(&a->claims(i), b.claims(i))) return false;
   return true;
 }
 
@@ -67,8 +89,16 @@ const agent::v1::VolumeState* AgentReport::FindSnapshot(absl::string_view id) co
 }
 
 PoolReport ReportOf(const agent::v1::PoolState& pool) {
-  return {pool.ready(),          pool.reason(),          pool.message(),
-          pool.capacity_bytes(), pool.allocated_bytes(), pool.allocatable_bytes()};
+  PoolReport report{.ready = pool.ready(),
+                    .reason = pool.reason(),
+                    .message = pool.message(),
+                    .capacity_bytes = pool.capacity_bytes(),
+                    .allocated_bytes = pool.allocated_bytes(),
+                    .allocatable_bytes = pool.allocatable_bytes(),
+                    .largest_bytes = pool.largest_volume_bytes()};
+  for (const agent::v1::PoolDriveState& drive : pool.drives())
+    report.drives[drive.id()] = {drive.allocatable_bytes(), drive.largest_volume_bytes()};
+  return report;
 }
 
 NodeReport AgentReport::Summary() const {
@@ -83,6 +113,8 @@ NodeReport AgentReport::Summary() const {
 ReportChange Compare(const std::string& node, const AgentReport* before, const AgentReport& after) {
   ReportChange change{.node = node, .first = before == nullptr};
   change.facts = before != nullptr && !SameFacts(before->inventory(), after.inventory());
+  change.claims =
+      !SameClaims(before == nullptr ? nullptr : &before->inventory(), after.inventory());
   for (const agent::v1::PoolState& pool : after.inventory().pools()) {
     const agent::v1::PoolState* old = before == nullptr ? nullptr : before->FindPool(pool.name());
     if (Same(old, pool)) continue;

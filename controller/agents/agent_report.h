@@ -46,10 +46,12 @@ struct ReportChange {
   std::vector<std::string> volumes;    // that came, went or changed
   std::vector<std::string> snapshots;  // that came, went or changed
   std::vector<std::string> used;       // volumes whose staging or publications alone changed
-  std::vector<std::string> roomier;    // pools that became ready or have more to give
+  bool claims = false;                 // what it knows of ResourceClaims
+  std::vector<std::string>
+      roomier;  // pools that became ready, have more to give or a larger volume
   bool empty() const {
     return !first && !facts && pools.empty() && volumes.empty() && snapshots.empty() &&
-           used.empty();
+           used.empty() && !claims;
   }
 };
 

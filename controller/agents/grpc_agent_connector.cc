@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "ashlar/agent/v1/node_agent.grpc.pb.h"
+#include "ashlar/agent/v1/node_claims.grpc.pb.h"
 #include "lib/agents/agent_pod.h"
 #include "lib/rpc/channel.h"
 #include "lib/rpc/client_call.h"
@@ -12,11 +13,12 @@ namespace ashlar::controller {
 namespace {
 
 using agent::v1::NodeAgent;
+using agent::v1::NodeClaims;
 
 class GrpcAgentClient final : public AgentClient {
  public:
   explicit GrpcAgentClient(const std::shared_ptr<grpc::Channel>& channel)
-      : stub_(NodeAgent::NewStub(channel)) {}
+      : stub_(NodeAgent::NewStub(channel)), claims_(NodeClaims::NewStub(channel)) {}
 
   absl::Status WatchInventory(
       const CallContext& context, absl::Duration heartbeat,
@@ -85,8 +87,20 @@ class GrpcAgentClient final : public AgentClient {
     return rpc::Call(context, *stub_, &NodeAgent::Stub::RemoveSnapshot, request).status();
   }
 
+  absl::StatusOr<agent::v1::ClaimState> EnsureClaim(
+      const CallContext& context, const agent::v1::EnsureClaimRequest& request) override {
+    return rpc::Call(context, *claims_, &NodeClaims::Stub::EnsureClaim, request);
+  }
+
+  absl::Status RemoveClaim(const CallContext& context, const std::string& uid) override {
+    agent::v1::RemoveClaimRequest request;
+    request.set_uid(uid);
+    return rpc::Call(context, *claims_, &NodeClaims::Stub::RemoveClaim, request).status();
+  }
+
  private:
   const std::unique_ptr<NodeAgent::Stub> stub_;
+  const std::unique_ptr<NodeClaims::Stub> claims_;
 };
 
 class GrpcAgentConnector final : public AgentConnector {

@@ -14,6 +14,20 @@ void Set(v1alpha1::NodeInventory& object, absl::string_view type, absl::string_v
                     {type, status, reason, message, object.metadata().generation()}, now);
 }
 
+void CopyGpus(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStatus& status) {
+  status.clear_gpu_driver();
+  status.clear_gpu_count();
+  status.clear_gds();
+  if (inventory.has_gpu_driver()) {
+    *status.mutable_gpu_driver() = inventory.gpu_driver();
+    status.set_gpu_count(inventory.gpus_size());
+  }
+  if (inventory.has_gds()) *status.mutable_gds() = inventory.gds();
+  *status.mutable_gpus() = inventory.gpus();
+  *status.mutable_domains() = inventory.domains();
+  *status.mutable_paths() = inventory.paths();
+}
+
 void CopyInventory(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStatus& status) {
   status.set_agent_version(inventory.agent_version());
   status.set_boot_id(inventory.boot_id());
@@ -26,6 +40,7 @@ void CopyInventory(const agent::v1::Inventory& inventory, v1alpha1::NodeInventor
   }
   status.set_drive_count(inventory.drives_size());
   status.set_free_drive_count(free);
+  CopyGpus(inventory, status);
 }
 
 void SetLastHeard(v1alpha1::NodeInventoryStatus& status, absl::Time heard,
@@ -34,6 +49,17 @@ void SetLastHeard(v1alpha1::NodeInventoryStatus& status, absl::Time heard,
   if (heard == absl::InfinitePast()) return;
   if (status.has_last_heard() && heard - known < throttle) return;
   status.mutable_last_heard()->set_seconds(absl::ToUnixSeconds(heard));
+}
+
+// What its owner must know; empty: nothing. What the driver asks for tells more than an old XID.
+std::string GpuProblem(const v1alpha1::Gpu& gpu) {
+  const v1alpha1::GpuHealth& health = gpu.health();
+  if (!health.problem().empty()) return absl::StrCat("does not answer: ", health.problem());
+  if (!health.recovery_action().empty() && health.recovery_action() != "None")
+    return absl::StrCat("needs ", health.recovery_action());
+  if (health.row_remap_failed()) return "has memory that cannot be repaired";
+  if (health.row_remap_pending()) return "waits for a reset that repairs its memory";
+  return "";
 }
 
 void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
@@ -48,6 +74,16 @@ void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
     absl::StrAppend(&bad, bad.empty() ? "" : "; ", "drive ", drive.id(),
                     " warns: ", absl::StrJoin(drive.health().warnings(), ", "));
   }
+  for (const v1alpha1::Gpu& gpu : facts.object.status().gpus()) {
+    const std::string problem = GpuProblem(gpu);
+    if (problem.empty()) continue;
+    absl::StrAppend(&bad, bad.empty() ? "" : "; ", "GPU ", gpu.uuid(), " ", problem);
+  }
+  // Without a driver there are no GPUs that could be ill.
+  const v1alpha1::GpuDriver& driver = facts.object.status().gpu_driver();
+  if (driver.state() == "Hung" || driver.state() == "Failed") {
+    absl::StrAppend(&bad, bad.empty() ? "" : "; ", "the GPUs' driver: ", driver.message());
+  }
   int unhealthy = 0;
   for (const agent::v1::VolumeState& volume : facts.inventory->volumes()) {
     unhealthy += volume.healthy() ? 0 : 1;
@@ -58,6 +94,21 @@ void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
   }
   if (bad.empty()) return Set(facts.object, "DevicesHealthy", api::kTrue, "Healthy", "", now);
   Set(facts.object, "DevicesHealthy", api::kFalse, "DevicesUnhealthy", bad, now);
+}
+
+void SetOwnership(NodeInventoryFacts& facts, absl::Time now) {
+  constexpr absl::string_view kType = "OwnershipConflict";
+  if (facts.object.spec().gpu_ownership() != "Manage") {
+    api::RemoveCondition(*facts.object.mutable_status()->mutable_conditions(), kType);
+  } else if (facts.other_gpu_owner.empty()) {
+    Set(facts.object, kType, api::kFalse, "NoOtherOwner", "", now);
+  } else {
+    Set(facts.object, kType, api::kTrue, "OtherOwner",
+        absl::StrCat("GPUs are not handed out by Ashlar, because somebody else does: ",
+                     facts.other_gpu_owner,
+                     "; switch that off on the node, or set spec.gpuOwnership to Observe"),
+        now);
+  }
 }
 
 }  // namespace
@@ -75,6 +126,7 @@ void SetNodeInventoryStatus(NodeInventoryFacts& facts, absl::Duration throttle, 
   v1alpha1::NodeInventoryStatus& status = *facts.object.mutable_status();
   if (facts.inventory != nullptr) CopyInventory(*facts.inventory, status);
   SetLastHeard(status, facts.last_heard, throttle);
+  SetOwnership(facts, now);
   status.set_observed_generation(facts.object.metadata().generation());
   if (facts.agent == AgentState::kHeard) {
     Set(facts.object, "InventoryFresh", api::kTrue, "Heard", "", now);

@@ -18,6 +18,8 @@ struct NodeInventoryFacts {
   bool settling = false;
   std::string agent_detail;
   absl::Time last_heard = absl::InfinitePast();
+  // Who else hands out the node's GPUs; empty: nobody.
+  std::string other_gpu_owner;
   const agent::v1::Inventory* inventory = nullptr;  // the last one, also of a silent agent
 };
 

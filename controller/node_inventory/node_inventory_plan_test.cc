@@ -54,6 +54,42 @@ TEST_F(NodeInventoryPlanTest, ObjectsExistForNodesThatHadAnAgent) {
   EXPECT_EQ(step(false, false, true), NodeInventoryStep::kNothing);
 }
 
+TEST_F(NodeInventoryPlanTest, GpusAndHowTheyLieAreAsTheAgentTellsThem) {
+  EXPECT_EQ(Condition("Ready"), "True Ready: ");
+  EXPECT_FALSE(facts_.object.status().has_gpu_count());
+  inventory_.mutable_gpu_driver()->set_state("Ready");
+  inventory_.add_gpus()->set_uuid("GPU-1");
+  inventory_.add_domains()->set_name("numa-0");
+  inventory_.add_paths()->set_level("Switch");
+  inventory_.mutable_gds()->set_nvidia_fs(true);
+  EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
+  const v1alpha1::NodeInventoryStatus& status = facts_.object.status();
+  EXPECT_EQ(status.gpu_count(), 1);
+  EXPECT_EQ(status.gpus(0).uuid(), "GPU-1");
+  EXPECT_EQ(status.domains(0).name(), "numa-0");
+  EXPECT_EQ(status.paths(0).level(), "Switch");
+  EXPECT_TRUE(status.gds().nvidia_fs());
+  inventory_.clear_gpus();
+  inventory_.mutable_gpu_driver()->set_state("NoLibrary");
+  EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
+  EXPECT_EQ(facts_.object.status().gpu_count(), 0);
+}
+
+TEST_F(NodeInventoryPlanTest, GpusThatNeedSomethingMakeDevicesUnhealthy) {
+  v1alpha1::Gpu& gpu = *inventory_.add_gpus();
+  gpu.set_uuid("GPU-1");
+  gpu.mutable_health()->set_recovery_action("None");
+  EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
+  gpu.mutable_health()->set_recovery_action("Reset");
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("GPU GPU-1 needs Reset"));
+  gpu.mutable_health()->set_problem("GPU is lost (15)");
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("does not answer: GPU is lost"));
+  inventory_.clear_gpus();
+  inventory_.mutable_gpu_driver()->set_state("Hung");
+  inventory_.mutable_gpu_driver()->set_message("nvmlInit_v2 did not return within 1m");
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("nvmlInit_v2 did not return"));
+}
+
 TEST_F(NodeInventoryPlanTest, DrivesAreFreeInUseOrCarryAPool) {
   inventory_.add_drives()->set_id("free");
   inventory_.add_drives()->set_id("used");

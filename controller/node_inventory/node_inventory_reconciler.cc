@@ -37,6 +37,7 @@ absl::StatusOr<Action> NodeInventoryReconciler::Reconcile(const CallContext& con
   facts.agent_detail = agent.detail;
   facts.last_heard = agent.last_heard;
   if (agent.report != nullptr) facts.inventory = &agent.report->inventory();
+  facts.other_gpu_owner = parts_.other_gpu_owner(key.name);
 
   NoteFreshness(key.name, agent.state == AgentState::kHeard);
   switch (DecideNodeInventory(facts)) {
@@ -92,7 +93,8 @@ absl::Status NodeInventoryReconciler::Update(const CallContext& context, NodeInv
   ASHLAR_RETURN_IF_ERROR(answer.status());
   for (const k8s::Condition& turned : TurnedConditions(before.conditions(), after.conditions())) {
     // InventoryFresh and Ready turn together: one event tells it.
-    if (turned.type() == "Ready" || turned.status() != api::kFalse) continue;
+    const absl::string_view bad = turned.type() == "OwnershipConflict" ? api::kTrue : api::kFalse;
+    if (turned.type() == "Ready" || turned.status() != bad) continue;
     parts_.events.Publish(EventSink::Type::kWarning, *object, turned.reason(), turned.message());
   }
   return absl::OkStatus();

@@ -33,6 +33,8 @@ struct NodeInventoryReconcilerParts {
   metrics::Registry& metrics;
   // The agent of the node fell silent or is heard again. Must not block.
   std::function<void(const std::string& node)> freshness_changed;
+  // Who else hands out the node's GPUs; empty: nobody.
+  std::function<std::string(const std::string& node)> other_gpu_owner;
 };
 
 struct NodeInventoryReconcilerOptions {

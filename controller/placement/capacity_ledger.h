@@ -9,9 +9,13 @@
 // Reports and promises lie under one lock: a promise ends with the very report that shows its bytes
 // as allocated, so there is no moment at which they count neither here nor there. While an agent
 // already subtracts a volume that it still carves, its bytes count twice: too careful, never too
-// generous. Thread-safe; nothing blocks.
+// generous. A promise on a drive that the volume names counts against that drive. Which drive
+// another one will lie on only the agent knows: a node's largest volume is offered twice, as it is
+// if no such promise takes of it, and as it is if all do.
+// Thread-safe; nothing blocks.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +26,12 @@
 
 namespace ashlar::controller {
 
+// Of a drive on which volumes can be asked for.
+struct DriveReport {
+  int64_t allocatable_bytes = 0;
+  int64_t largest_bytes = 0;
+};
+
 struct PoolReport {
   bool ready = false;
   std::string reason;
@@ -29,7 +39,12 @@ struct PoolReport {
   int64_t capacity_bytes = 0;
   int64_t allocated_bytes = 0;
   int64_t allocatable_bytes = 0;
+  int64_t largest_bytes = 0;                                  // the largest single volume
+  absl::flat_hash_map<std::string, DriveReport> drives = {};  // by id
 };
+
+// The largest volume that fits whichever drives the bytes in flight come to lie on.
+int64_t CertainBytes(int64_t allocatable_bytes, int64_t largest_bytes, int64_t in_flight_bytes);
 
 // What an agent says of its node.
 struct NodeReport {
@@ -80,7 +95,9 @@ class CapacityLedger {
   struct Node {
     NodeReport report;
     absl::flat_hash_map<std::string, int64_t> in_flight_bytes;  // by pool
-    std::set<std::string> promised;                             // volumes
+    // The part of them that is promised on drives, by pool and drive.
+    std::map<std::string, std::map<std::string, int64_t>> in_flight_on_drives;
+    std::set<std::string> promised;  // volumes
   };
 
   // Bytes of the promise that the node's report does not show.
@@ -88,7 +105,7 @@ class CapacityLedger {
   void Add(const Assignment& promise) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Remove(absl::string_view volume) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Completes the offer for the volume. Bytes that the volume holds there already are free for it.
-  void FillIn(NodeOffer& offer, absl::string_view pool, absl::string_view volume) const
+  void FillIn(NodeOffer& offer, const VolumeRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;

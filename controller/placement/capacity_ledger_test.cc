@@ -1,7 +1,9 @@
 #include "controller/placement/capacity_ledger.h"
 
+#include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -18,7 +20,8 @@ constexpr int64_t kMi = int64_t{1} << 20;
 
 NodeReport Report(int64_t allocatable, std::map<std::string, int64_t> volumes = {}) {
   NodeReport report;
-  report.pools["fast"] = {.ready = true, .allocatable_bytes = allocatable};
+  report.pools["fast"] = {
+      .ready = true, .allocatable_bytes = allocatable, .largest_bytes = allocatable};
   for (const auto& [name, bytes] : volumes) report.volume_bytes[name] = bytes;
   return report;
 }
@@ -181,11 +184,124 @@ TEST(CapacityLedger, AForgottenNodeOffersNothing) {
 TEST(CapacityLedger, APoolIsIntroducedUntilAReportShowsIt) {
   CapacityLedger ledger;
   ledger.Observe("a", {});
-  ledger.Introduce("a", "fast", {.ready = true, .allocatable_bytes = 10 * kMi});
+  ledger.Introduce("a", "fast",
+                   {.ready = true, .allocatable_bytes = 10 * kMi, .largest_bytes = 10 * kMi});
   EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("v", 6 * kMi))));
   ledger.Observe("a", Report(7 * kMi));
-  ledger.Introduce("a", "fast", {.ready = true, .allocatable_bytes = 100 * kMi});
+  ledger.Introduce("a", "fast",
+                   {.ready = true, .allocatable_bytes = 100 * kMi, .largest_bytes = 100 * kMi});
   EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("w", 6 * kMi))));
+}
+
+// `drives` with so much left on each.
+NodeReport Drives(std::vector<int64_t> drives, std::map<std::string, int64_t> volumes = {}) {
+  NodeReport report = Report(std::accumulate(drives.begin(), drives.end(), int64_t{0}), volumes);
+  report.pools["fast"].largest_bytes = *std::max_element(drives.begin(), drives.end());
+  return report;
+}
+
+TEST(CapacityLedger, AVolumeFitsOnOneDriveOrNotAtAll) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Drives({6 * kMi, 6 * kMi}));
+  const PlacementOutcome outcome = ledger.Assign(Offers({"a"}), Request("v", 7 * kMi));
+  ASSERT_FALSE(Placed(outcome));
+  EXPECT_EQ(std::get<Refusal>(outcome).largest_bytes, 6 * kMi);
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("w", 6 * kMi))));
+}
+
+TEST(CapacityLedger, NodesWherePromisesMayTakeTheRoomComeLast) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Drives({6 * kMi, 6 * kMi}));
+  ledger.Assign(Offers({"a"}), Request("v", 2 * kMi));
+  ledger.Observe("b", Drives({5 * kMi}));
+  const PlacementOutcome sure = ledger.Assign(Offers({"a", "b"}), Request("w", 5 * kMi));
+  EXPECT_EQ(std::get<Plan>(sure).assignments.at(0).node, "b");
+  // The other drive still has it, if the agent put v where this volume does not go.
+  const PlacementOutcome perhaps = ledger.Assign(Offers({"a", "b"}), Request("x", 6 * kMi));
+  EXPECT_EQ(std::get<Plan>(perhaps).assignments.at(0).node, "a");
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a", "b"}), Request("y", 5 * kMi))));
+}
+
+// The same, on drives that can be named: d0, d1, ...
+NodeReport NamedDrives(const std::vector<int64_t>& drives,
+                       std::map<std::string, int64_t> volumes = {}) {
+  NodeReport report = Drives(drives, std::move(volumes));
+  for (size_t i = 0; i < drives.size(); ++i)
+    report.pools["fast"].drives[absl::StrCat("d", i)] = {drives[i], drives[i]};
+  return report;
+}
+
+VolumeRequest OnDrive(std::string volume, int64_t bytes, std::string drive) {
+  VolumeRequest request = Request(std::move(volume), bytes);
+  request.drive = std::move(drive);
+  return request;
+}
+
+TEST(CapacityLedger, APromiseOnADriveCountsAgainstThatDriveAlone) {
+  CapacityLedger ledger;
+  ledger.Observe("a", NamedDrives({6 * kMi, 8 * kMi}));
+  ASSERT_TRUE(Placed(ledger.Assign(Offers({"a"}), OnDrive("v", 4 * kMi, "d0"))));
+  const PlacementOutcome full = ledger.Assign(Offers({"a"}), OnDrive("w", 3 * kMi, "d0"));
+  ASSERT_FALSE(Placed(full));
+  EXPECT_EQ(std::get<Refusal>(full).largest_bytes, 2 * kMi);
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), OnDrive("x", 8 * kMi, "d1"))));
+  // Who names no drive cannot have what is promised on drives either.
+  EXPECT_FALSE(Placed(ledger.Assign(Offers({"a"}), Request("y", 3 * kMi))));
+  ledger.Release("x");
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), Request("y", 8 * kMi))));
+  // The report that shows the volume ends the promise on the drive.
+  ledger.Release("y");
+  ledger.Observe("a", NamedDrives({2 * kMi, 8 * kMi}, {{"v", 4 * kMi}}));
+  EXPECT_TRUE(Placed(ledger.Assign(Offers({"a"}), OnDrive("w", 2 * kMi, "d0"))));
+}
+
+TEST(CapacityLedger, APromiseOnADriveLeavesTheLargestVolumeOfTheOthers) {
+  CapacityLedger ledger;
+  ledger.Observe("a", NamedDrives({6 * kMi, 8 * kMi}));
+  ASSERT_TRUE(Placed(ledger.Assign(Offers({"a"}), OnDrive("v", 5 * kMi, "d1"))));
+  const PlacementOutcome large = ledger.Assign(Offers({"a"}), Request("w", 7 * kMi));
+  ASSERT_FALSE(Placed(large)) << "d1 has 3 left, d0 has 6";
+  EXPECT_EQ(std::get<Refusal>(large).largest_bytes, 6 * kMi);
+}
+
+TEST(CapacityLedger, AVolumeGoesWhereItsDriveIsAndTheRefusalNamesIt) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Report(100 * kMi));
+  ledger.Observe("b", NamedDrives({6 * kMi, 8 * kMi}));
+  const PlacementOutcome placed = ledger.Assign(Offers({"a", "b"}), OnDrive("v", 6 * kMi, "d0"));
+  ASSERT_TRUE(Placed(placed));
+  EXPECT_EQ(std::get<Plan>(placed).assignments.front(),
+            (Assignment{"v", "b", "fast", 6 * kMi, "d0"}));
+  ledger.Release("v");
+  const PlacementOutcome refused = ledger.Assign(Offers({"a", "b"}), OnDrive("w", 7 * kMi, "d0"));
+  ASSERT_FALSE(Placed(refused));
+  EXPECT_EQ(std::get<Refusal>(refused).Explain(),
+            "7Mi of pool fast on drive d0 fit on none of 2 nodes: b: needs 7Mi but 6Mi are "
+            "allocatable; a: the pool takes no volumes on that drive here. The largest volume that "
+            "fits is 6Mi on node b.");
+}
+
+TEST(CapacityLedger, GrowthOnADriveIsBoundedByThatDrive) {
+  CapacityLedger ledger;
+  ledger.Observe("a", NamedDrives({2 * kMi, 9 * kMi}, {{"v", 4 * kMi}}));
+  EXPECT_FALSE(Placed(ledger.Grow({"v", "a", "fast", 7 * kMi, "d0"})));
+  EXPECT_TRUE(Placed(ledger.Grow({"v", "a", "fast", 6 * kMi, "d0"})));
+}
+
+TEST(CapacityLedger, GrowthIsBoundedByTheLargestVolumeToo) {
+  CapacityLedger ledger;
+  ledger.Observe("a", Drives({4 * kMi, 4 * kMi}, {{"v", 6 * kMi}}));
+  const PlacementOutcome outcome = ledger.Grow({"v", "a", "fast", 11 * kMi});
+  ASSERT_FALSE(Placed(outcome));
+  EXPECT_EQ(std::get<Refusal>(outcome).largest_bytes, 10 * kMi);
+  EXPECT_TRUE(Placed(ledger.Grow({"v", "a", "fast", 10 * kMi})));
+}
+
+TEST(CapacityLedger, CertainIsWhatFitsWhereverPromisesLie) {
+  EXPECT_EQ(CertainBytes(12 * kMi, 6 * kMi, 0), 6 * kMi);
+  EXPECT_EQ(CertainBytes(12 * kMi, 6 * kMi, 2 * kMi), 4 * kMi);
+  EXPECT_EQ(CertainBytes(12 * kMi, 6 * kMi, 9 * kMi), 0);
+  EXPECT_EQ(CertainBytes(6 * kMi, 6 * kMi, 2 * kMi), 4 * kMi);
 }
 
 TEST(CapacityLedger, ClearEndsAllPromises) {

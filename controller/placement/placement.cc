@@ -49,6 +49,9 @@ std::optional<NodeRefusal> FindObstacle(const NodeOffer& offer, const VolumeRequ
     if (!offer.pool_message.empty()) absl::StrAppend(&why, ": ", offer.pool_message);
     return Refuse(offer, Obstacle::kPoolNotReady, std::move(why));
   }
+  if (!request.drive.empty() && !offer.has_drive) {
+    return Refuse(offer, Obstacle::kNoDrive, "the pool takes no volumes on that drive here");
+  }
   return std::nullopt;
 }
 
@@ -87,6 +90,22 @@ Refusal::Kind KindOf(const std::vector<NodeRefusal>& nodes) {
   return Refusal::Kind::kNoCapacity;
 }
 
+// A part of the granularity cannot be given to anyone.
+int64_t Usable(int64_t bytes) {
+  return std::max<int64_t>(0, bytes) / kVolumeGranularityBytes * kVolumeGranularityBytes;
+}
+
+std::string NoRoomDetail(int64_t wanted, int64_t largest, const NodeOffer& offer) {
+  const int64_t allocatable = Usable(offer.allocatable_bytes);
+  if (largest == allocatable) {
+    return absl::StrCat("needs ", FormatBytes(wanted), " but ", FormatBytes(largest),
+                        " are allocatable");
+  }
+  return absl::StrCat("needs ", FormatBytes(wanted), " but the largest volume has ",
+                      FormatBytes(largest), " of the ", FormatBytes(allocatable),
+                      " that are allocatable");
+}
+
 // Nodes that the request names and that nobody offers: they don't exist.
 void RefuseUnknownNodes(const std::vector<NodeOffer>& offers, const VolumeRequest& request,
                         std::vector<NodeRefusal>& refusals) {
@@ -111,14 +130,16 @@ int Rank(Obstacle obstacle) {
       return 2;
     case Obstacle::kNoAgent:
       return 3;
-    case Obstacle::kCordoned:
+    case Obstacle::kNoDrive:
       return 4;
-    case Obstacle::kNotSelected:
+    case Obstacle::kCordoned:
       return 5;
-    case Obstacle::kNotAllowed:
+    case Obstacle::kNotSelected:
       return 6;
+    case Obstacle::kNotAllowed:
+      return 7;
   }
-  return 7;
+  return 8;
 }
 
 std::string Summary(Obstacle obstacle) {
@@ -131,6 +152,8 @@ std::string Summary(Obstacle obstacle) {
       return "with a silent agent";
     case Obstacle::kNoAgent:
       return "without an agent";
+    case Obstacle::kNoDrive:
+      return "without that drive";
     case Obstacle::kCordoned:
       return "cordoned";
     case Obstacle::kNotSelected:
@@ -164,10 +187,11 @@ std::string Refusal::Explain() const {
   std::vector<const NodeRefusal*> order;
   for (const NodeRefusal& node : nodes) order.push_back(&node);
   std::stable_sort(order.begin(), order.end(), [](const NodeRefusal* a, const NodeRefusal* b) {
-    return std::make_pair(Rank(a->obstacle), -a->allocatable_bytes) <
-           std::make_pair(Rank(b->obstacle), -b->allocatable_bytes);
+    return std::make_pair(Rank(a->obstacle), -a->largest_bytes) <
+           std::make_pair(Rank(b->obstacle), -b->largest_bytes);
   });
   std::string text = absl::StrCat(FormatBytes(requested_bytes), " of pool ", pool);
+  if (!drive.empty()) absl::StrAppend(&text, " on drive ", drive);
   absl::StrAppend(&text, " fit on none of ", nodes.size(), nodes.size() == 1 ? " node" : " nodes");
   const size_t shown = std::min(order.size(), kNodesExplained);
   for (size_t i = 0; i < shown; ++i) {
@@ -194,23 +218,21 @@ PlacementOutcome Place(const std::vector<NodeOffer>& offers, const VolumeRequest
   Refusal refusal;
   refusal.requested_bytes = bytes;
   refusal.pool = request.pool;
-  std::vector<const NodeOffer*> fitting;
+  refusal.drive = request.drive;
+  std::vector<const NodeOffer*> certain, fitting;
   for (const NodeOffer& offer : offers) {
     if (std::optional<NodeRefusal> obstacle = FindObstacle(offer, request)) {
       refusal.nodes.push_back(*std::move(obstacle));
       continue;
     }
-    // A part of the granularity cannot be given to anyone.
-    const int64_t usable = std::max<int64_t>(0, offer.allocatable_bytes) / kVolumeGranularityBytes *
-                           kVolumeGranularityBytes;
+    const int64_t usable = Usable(std::min(offer.allocatable_bytes, offer.largest_bytes));
     if (usable >= bytes) {
       fitting.push_back(&offer);
+      if (Usable(offer.certain_bytes) >= bytes) certain.push_back(&offer);
       continue;
     }
-    refusal.nodes.push_back({offer.node, Obstacle::kNoRoom,
-                             absl::StrCat("needs ", FormatBytes(bytes), " but ",
-                                          FormatBytes(usable), " are allocatable"),
-                             usable});
+    refusal.nodes.push_back(
+        {offer.node, Obstacle::kNoRoom, NoRoomDetail(bytes, usable, offer), usable});
     const bool larger = usable > refusal.largest_bytes ||
                         (usable == refusal.largest_bytes && offer.node < refusal.largest_node);
     if (usable > 0 && larger) {
@@ -219,8 +241,8 @@ PlacementOutcome Place(const std::vector<NodeOffer>& offers, const VolumeRequest
     }
   }
   if (!fitting.empty()) {
-    const NodeOffer* chosen = Choose(fitting, request);
-    return Plan{{Assignment{request.volume, chosen->node, request.pool, bytes}}};
+    const NodeOffer* chosen = Choose(certain.empty() ? fitting : certain, request);
+    return Plan{{Assignment{request.volume, chosen->node, request.pool, bytes, request.drive}}};
   }
   RefuseUnknownNodes(offers, request, refusal.nodes);
   std::sort(refusal.nodes.begin(), refusal.nodes.end(),

@@ -6,8 +6,11 @@
 //   1. Only nodes that the request allows, that the pool selects, that take new volumes, whose
 //   agent
 //      is heard, and where the pool is ready are looked at.
-//   2. The first preferred node that has room wins.
-//   3. Otherwise MostFree takes the node with the most bytes left, BestFit the one with the fewest
+//   2. A pool of several drives has more bytes than its largest volume. Nodes where the volume fits
+//      wherever the volumes that are in flight come to lie are taken before nodes where it fits
+//      only if they leave it room: there the agent has the last word.
+//   3. The first preferred node that has room wins.
+//   4. Otherwise MostFree takes the node with the most bytes left, BestFit the one with the fewest
 //      that are enough; the name decides between equals.
 // A request that names its node is placed there or refused; a cordon does not stand against it,
 // because a person or an earlier plan chose the node.
@@ -43,7 +46,13 @@ struct NodeOffer {
   bool pool_ready = false;
   std::string pool_reason;  // of a pool that is not ready
   std::string pool_message;
-  int64_t allocatable_bytes = 0;  // of a pool that is ready, without what is in flight
+  // Of a pool that is ready, without what is in flight:
+  int64_t allocatable_bytes = 0;
+  int64_t largest_bytes = 0;  // the largest volume, if all that is in flight lies beside it
+  int64_t certain_bytes = 0;  // the largest volume wherever that lies; at most largest_bytes
+  // Whether the pool takes volumes there on the drive that is wanted, if one is: the bytes are then
+  // this drive's.
+  bool has_drive = true;
 };
 
 enum class PlacementPolicy { kMostFree, kBestFit };
@@ -56,6 +65,7 @@ struct VolumeRequest {
   std::vector<std::string> allowed_nodes;    // empty: all
   std::vector<std::string> preferred_nodes;  // first come, first tried
   PlacementPolicy policy = PlacementPolicy::kMostFree;
+  std::string drive = {};  // the only drive that will do; empty: any
 };
 
 struct Assignment {
@@ -63,6 +73,7 @@ struct Assignment {
   std::string node;
   std::string pool;
   int64_t bytes = 0;
+  std::string drive = {};  // that it will lie on; empty: only the agent knows
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 
@@ -78,14 +89,15 @@ enum class Obstacle {
   kNoAgent,
   kAgentSilent,
   kPoolNotReady,
+  kNoDrive,  // the pool takes no volumes there on the drive that is wanted
   kNoRoom,
 };
 
 struct NodeRefusal {
   std::string node;
   Obstacle obstacle = Obstacle::kNoRoom;
-  std::string detail;             // for people
-  int64_t allocatable_bytes = 0;  // for kNoRoom
+  std::string detail;         // for people
+  int64_t largest_bytes = 0;  // for kNoRoom
 };
 
 // Why there is no plan: one entry for each node that was offered or allowed, by name.
@@ -94,6 +106,7 @@ struct Refusal {
   Kind kind = Kind::kNoCapacity;
   int64_t requested_bytes = 0;
   std::string pool;
+  std::string drive;  // that was wanted
   std::vector<NodeRefusal> nodes;
   // The largest volume that would fit now, and where. 0: none at all.
   int64_t largest_bytes = 0;

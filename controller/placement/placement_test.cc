@@ -21,7 +21,17 @@ NodeOffer Ready(std::string node, int64_t allocatable) {
           .selected = true,
           .agent = AgentState::kHeard,
           .pool_ready = true,
-          .allocatable_bytes = allocatable};
+          .allocatable_bytes = allocatable,
+          .largest_bytes = allocatable,
+          .certain_bytes = allocatable};
+}
+
+// A pool of several drives.
+NodeOffer Drives(std::string node, int64_t allocatable, int64_t largest, int64_t certain) {
+  NodeOffer offer = Ready(std::move(node), allocatable);
+  offer.largest_bytes = largest;
+  offer.certain_bytes = certain;
+  return offer;
 }
 
 VolumeRequest Request(int64_t bytes) {
@@ -140,6 +150,38 @@ std::vector<Case> ChoiceCases() {
        "refused"},
       {"rounded up and it fits", {Ready("a", 2 * kMi)}, Request(kMi + 1), "a"},
       {"overdrawn", {Ready("a", -5 * kGi)}, Request(1), "refused"},
+      {"on several drives the largest volume counts",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi), Ready("b", 20 * kGi)},
+       Request(15 * kGi),
+       "b"},
+      {"exactly the largest volume",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi), Ready("b", 5 * kGi)},
+       Request(10 * kGi),
+       "a"},
+      {"one byte more than the largest volume",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi)},
+       Request(10 * kGi + 1),
+       "refused"},
+      {"named and larger than the largest volume",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi)},
+       With(Request(15 * kGi), [](VolumeRequest& r) { r.node = "a"; }),
+       "refused"},
+      {"preferred but larger than its largest volume",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi), Ready("b", 20 * kGi)},
+       With(Request(15 * kGi), [](VolumeRequest& r) { r.preferred_nodes = {"a"}; }),
+       "b"},
+      {"where it fits for certain before where it may fit",
+       {Drives("a", 40 * kGi, 10 * kGi, 4 * kGi), Ready("b", 5 * kGi)},
+       Request(5 * kGi),
+       "b"},
+      {"where it may fit if nowhere for certain",
+       {Drives("a", 40 * kGi, 10 * kGi, 4 * kGi), Ready("b", 5 * kGi)},
+       Request(6 * kGi),
+       "a"},
+      {"several drives: the bytes left decide among nodes where it fits",
+       {Drives("a", 40 * kGi, 10 * kGi, 10 * kGi), Ready("b", 20 * kGi)},
+       Request(kGi),
+       "a"},
       {"the largest number",
        {Ready("a", kGi)},
        Request(std::numeric_limits<int64_t>::max()),
@@ -197,6 +239,18 @@ TEST(Refusal, NamesTheReasonOfEachNode) {
             "silent: its agent is silent: not heard for 45s; bare: runs no agent; "
             "cordoned: cordoned: takes no new volumes; outside: not selected by the pool. "
             "The largest volume that fits is 12Gi on node room.");
+}
+
+TEST(Refusal, SaysTheLargestVolumeOfSeveralDrives) {
+  const PlacementOutcome outcome = Place(
+      {Drives("eight", 40 * kGi, 10 * kGi, 4 * kGi), Ready("one", 12 * kGi)}, Request(20 * kGi));
+  const Refusal& refusal = RefusalOf(outcome);
+  EXPECT_EQ(refusal.largest_node, "one");
+  EXPECT_EQ(refusal.largest_bytes, 12 * kGi);
+  EXPECT_EQ(refusal.Explain(),
+            "20Gi of pool fast fit on none of 2 nodes: one: needs 20Gi but 12Gi are allocatable; "
+            "eight: needs 20Gi but the largest volume has 10Gi of the 40Gi that are allocatable. "
+            "The largest volume that fits is 12Gi on node one.");
 }
 
 TEST(Refusal, CountsTheNodesThatItDoesNotName) {

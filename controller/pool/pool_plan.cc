@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "controller/placement/capacity_ledger.h"
 #include "lib/api/conditions.h"
 
 namespace ashlar::controller {
@@ -44,6 +45,17 @@ void SetReason(const PoolFacts& facts, const PoolNodeFacts& node, v1alpha1::Pool
   set(node.reported->reason(), node.reported->message());
 }
 
+void SetLargestVolume(const PoolFacts& facts, const PoolNodeFacts& node,
+                      v1alpha1::PoolNodeStatus& out) {
+  const int64_t largest = node.reported->largest_volume_bytes();
+  // A volume takes its drive whole, and the agent's next report says so: taking its bytes from
+  // another drive's too would hide that one for as long as this one is zeroed.
+  out.set_largest_volume(
+      facts.pool.spec().backend() == "WholeDrive"
+          ? std::min(out.allocatable(), largest)
+          : CertainBytes(node.reported->allocatable_bytes(), largest, node.in_flight_bytes));
+}
+
 v1alpha1::PoolNodeStatus NodeStatus(const PoolFacts& facts, const PoolNodeFacts& node) {
   v1alpha1::PoolNodeStatus out;
   out.set_node(node.node);
@@ -66,8 +78,7 @@ v1alpha1::PoolNodeStatus NodeStatus(const PoolFacts& facts, const PoolNodeFacts&
       gives ? std::max<int64_t>(0, node.reported->allocatable_bytes() - node.in_flight_bytes) : 0);
   out.set_volumes(node.reported->volumes());
   *out.mutable_devices() = node.reported->devices();
-  out.set_largest_volume(gives ? std::min(out.allocatable(), node.reported->largest_volume_bytes())
-                               : 0);
+  if (gives) SetLargestVolume(facts, node, out);
   return out;
 }
 

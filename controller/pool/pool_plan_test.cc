@@ -140,6 +140,28 @@ TEST_F(PoolPlanTest, NumbersAreSumsAndCountWhatIsInFlight) {
   EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
 }
 
+TEST_F(PoolPlanTest, TheLargestVolumeIsThatOfOneDriveWithoutWhatIsInFlight) {
+  Ready("n1");
+  State(0).set_largest_volume_bytes(4 * kGi);
+  EXPECT_EQ(Status().allocatable(), 6 * kGi);
+  EXPECT_EQ(Status().largest_volume(), 4 * kGi);
+  facts_.nodes[0].in_flight_bytes = 3 * kGi;
+  EXPECT_EQ(Status().allocatable(), 3 * kGi);
+  EXPECT_EQ(Status().largest_volume(), kGi) << "it may lie on that drive";
+  EXPECT_EQ(Status().nodes(0).largest_volume(), kGi);
+  facts_.nodes[0].in_flight_bytes = 5 * kGi;
+  EXPECT_EQ(Status().largest_volume(), 0);
+}
+
+TEST_F(PoolPlanTest, AWholeDriveThatIsTakenDoesNotHideAnother) {
+  facts_.pool.mutable_spec()->set_backend("WholeDrive");
+  Ready("n1").in_flight_bytes = 3 * kGi;
+  State(0).set_largest_volume_bytes(3 * kGi);
+  EXPECT_EQ(Status().largest_volume(), 3 * kGi);
+  facts_.nodes[0].in_flight_bytes = 5 * kGi;
+  EXPECT_EQ(Status().largest_volume(), kGi) << "at most what is allocatable";
+}
+
 TEST_F(PoolPlanTest, NodesThatAreNotReadyAreNamedWithTheirReason) {
   Ready("n1");
   Ready("n2");

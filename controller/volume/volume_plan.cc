@@ -95,6 +95,13 @@ bool WantsGrowth(const v1alpha1::Volume& volume, int64_t present_bytes) {
   return RoundedVolumeBytes(volume.spec().size()) > present_bytes;
 }
 
+void SetHealth(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now) {
+  // Agents of earlier versions tell no reason.
+  const std::string reason = state.reason().empty() ? "Unhealthy" : state.reason();
+  Set(volume, "Healthy", state.healthy() ? api::kTrue : api::kFalse,
+      state.healthy() ? "Healthy" : reason, state.message(), now);
+}
+
 void ObserveHealth(VolumeFacts& facts, absl::Time now) {
   v1alpha1::Volume& volume = facts.volume;
   const std::string& node = volume.spec().node_name();
@@ -105,9 +112,7 @@ void ObserveHealth(VolumeFacts& facts, absl::Time now) {
     return;
   }
   if (facts.reported != nullptr) {
-    const bool healthy = facts.reported->healthy();
-    Set(volume, "Healthy", healthy ? api::kTrue : api::kFalse, healthy ? "Healthy" : "Unhealthy",
-        facts.reported->message(), now);
+    SetHealth(volume, *facts.reported, now);
     return;
   }
   if (facts.carving_unreported) return;
@@ -219,6 +224,7 @@ agent::v1::EnsureVolumeRequest CarveRequest(const VolumeFacts& facts) {
                              ? volume.spec().size()
                              : std::min(facts.reported->size_bytes(), volume.spec().size()));
   request.set_source(volume.spec().source().name());
+  request.set_drive(volume.spec().drive());
   request.set_mode(block ? agent::v1::VOLUME_MODE_BLOCK : agent::v1::VOLUME_MODE_FILESYSTEM);
   if (!block) {
     // Empty: the agent makes what the pool's backend makes first.
@@ -238,6 +244,7 @@ VolumeRequest PlacementRequest(const VolumeFacts& facts, const v1alpha1::Pool& p
   request.size_bytes = spec.size();
   request.node = spec.node_name().empty() ? facts.source.node : spec.node_name();
   request.allowed_nodes = {spec.allowed_nodes().begin(), spec.allowed_nodes().end()};
+  request.drive = spec.drive();
   request.preferred_nodes = {spec.preferred_nodes().begin(), spec.preferred_nodes().end()};
   request.policy =
       pool.spec().placement() == "BestFit" ? PlacementPolicy::kBestFit : PlacementPolicy::kMostFree;
@@ -252,8 +259,7 @@ void SetRefused(v1alpha1::Volume& volume, const std::string& reason, const std::
 void SetCarved(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now) {
   ObserveState(volume, state, now);
   ObserveSize(volume, now);
-  Set(volume, "Healthy", state.healthy() ? api::kTrue : api::kFalse,
-      state.healthy() ? "Healthy" : "Unhealthy", state.message(), now);
+  SetHealth(volume, state, now);
 }
 
 void SetObserved(VolumeFacts& facts, absl::Time now) {

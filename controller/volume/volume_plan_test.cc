@@ -211,6 +211,18 @@ TEST(VolumeStatus, KeepsItsTransitionTimesWhileNothingTurns) {
   EXPECT_EQ(scene.facts.volume.status().SerializeAsString(), before);
 }
 
+TEST(VolumeStatus, SaysWhyTheAgentFindsAVolumeUnhealthy) {
+  Scene scene;
+  Carved(scene);
+  for (const std::string reason : {"DriveMissing", ""}) {
+    scene.reported.set_healthy(false);
+    scene.reported.set_reason(reason);
+    SetObserved(scene.facts, kNow);
+    EXPECT_EQ(ConditionOf(scene.facts.volume, "Healthy").reason(),
+              reason.empty() ? "Unhealthy" : reason);
+  }
+}
+
 TEST(VolumeStatus, SaysWhatIsWrongWithAVolumeThatIsNotReported) {
   Scene scene;
   Carved(scene);

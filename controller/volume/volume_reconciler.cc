@@ -263,7 +263,7 @@ VolumeReconciler::Result VolumeReconciler::Grow(Pass& pass) {
   const v1alpha1::VolumeSpec& spec = pass.facts.volume.spec();
   SetWaiting(pass.name(), spec.pool(), true);
   const PlacementOutcome outcome =
-      parts_.ledger.Grow({pass.name(), pass.node(), spec.pool(), spec.size()});
+      parts_.ledger.Grow({pass.name(), pass.node(), spec.pool(), spec.size(), spec.drive()});
   if (const Refusal* refusal = std::get_if<Refusal>(&outcome)) {
     refusals_.Increment();
     return Refuse(pass, ReasonOf(refusal->kind), absl::StrCat("cannot grow: ", refusal->Explain()));
@@ -442,7 +442,7 @@ void VolumeReconciler::PromiseUnfinished() {
       continue;
     }
     parts_.ledger.Assume({volume->metadata().name(), volume->spec().node_name(),
-                          volume->spec().pool(), volume->spec().size()});
+                          volume->spec().pool(), volume->spec().size(), volume->spec().drive()});
   }
 }
 

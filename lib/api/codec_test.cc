@@ -1,3 +1,4 @@
+#include "ashlar/k8s/resource.codec.h"
 #include "gtest/gtest.h"
 #include "lib/api/kinds.h"
 
@@ -157,6 +158,55 @@ TEST(Codec, KnownFieldsThatWereClearedAreRemovedByAMerge) {
   EXPECT_EQ(json["status"]["nodes"][0]["newNode"], "y");
   EXPECT_FALSE(json["status"]["nodes"][0].value("ready", false));
   EXPECT_FALSE(json["metadata"].contains("ownerReferences"));
+}
+
+TEST(Codec, SlicesOfDevicesAreReadAndWrittenAsKubernetesHasThem) {
+  const Json json = Parsed(R"({
+    "apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": "s"},
+    "spec": {"driver": "d", "nodeName": "n", "newSpec": 1,
+             "pool": {"name": "n", "generation": 1, "resourceSliceCount": 2},
+             "devices": [{"name": "a", "newDevice": [2],
+                          "attributes": {"numa": {"int": 0}, "new": {"ints": [1, 2]},
+                                         "x": {"bool": false}, "serial": {"string": "S"}},
+                          "capacity": {"storage": {"value": "10Gi", "newCapacity": 1,
+                              "requestPolicy": {"default": "1Gi",
+                                                "validRange": {"min": "1Mi", "step": "1Mi"}}}},
+                          "allowMultipleAllocations": true}]}})");
+  const auto slice = FromJson<k8s::ResourceSlice>(json);
+  ASSERT_TRUE(slice.ok()) << slice.status();
+  const k8s::Device& device = slice->spec().devices(0);
+  EXPECT_TRUE(device.attributes().at("numa").has_int_());
+  EXPECT_EQ(device.attributes().at("serial").string(), "S");
+  EXPECT_EQ(device.capacity().at("storage").value(), 10LL << 30);
+  Json after = json;
+  MergeIntoJson(*slice, after);
+  EXPECT_EQ(after, json) << Json::diff(json, after).dump(1);
+}
+
+TEST(Codec, StatusOfOtherDriversAndOpaqueConfigSurviveAWriteToAClaim) {
+  const Json json = Parsed(R"({
+    "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+    "metadata": {"name": "c", "namespace": "default"},
+    "spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "k", "count": 1}}]}},
+    "status": {
+      "allocation": {"nodeSelector": {"nodeSelectorTerms": []}, "devices": {
+        "results": [{"request": "r", "driver": "d", "pool": "n", "device": "a", "shareID": "7",
+                     "consumedCapacity": {"storage": "1Gi"}}],
+        "config": [{"source": "FromClaim", "opaque": {"driver": "d", "parameters": {"a": [1, {}]}}}]}},
+      "devices": [{"driver": "other", "pool": "n", "device": "a", "data": {"ip": "::1"}},
+                  {"driver": "d", "pool": "n", "device": "a", "shareID": "7", "data": {"k": "v"}}]}})");
+  const auto claim = FromJson<k8s::ResourceClaim>(json);
+  ASSERT_TRUE(claim.ok()) << claim.status();
+  const auto& allocation = claim->status().allocation().devices();
+  EXPECT_EQ(allocation.config(0).opaque().parameters(), R"({"a":[1,{}]})");
+  EXPECT_EQ(allocation.results(0).share_id(), "7");
+  EXPECT_EQ(allocation.results(0).consumed_capacity().at("storage"), "1Gi");
+  k8s::ResourceClaim changed = *claim;
+  changed.mutable_status()->mutable_devices(1)->add_conditions()->set_type("Ready");
+  Json after = json;
+  MergeIntoJson(changed, after);
+  after["status"]["devices"][1].erase("conditions");
+  EXPECT_EQ(after, json) << Json::diff(json, after).dump(1);
 }
 
 TEST(Codec, MergeReplacesWhatHasTheWrongShape) {

@@ -174,7 +174,8 @@ Json* FindByKeys(Json& list, const Json& like, const std::vector<const char*>& k
     for (const char* key : keys) {
       const Json* left = Present(element, key);
       const Json* right = Present(like, key);
-      same = same && left != nullptr && right != nullptr && *left == *right;
+      // A key that both leave out is the same.
+      same = same && (left == nullptr || right == nullptr ? left == right : *left == *right);
     }
     if (same) return &element;
   }

@@ -202,4 +202,12 @@ absl::Status KernelLoopDevices::Detach(const std::string& device, const FileIden
   return absl::OkStatus();
 }
 
+absl::Status KernelLoopDevices::Abandon(const std::string& device) {
+  if (!Exists(AttachedFolder(device))) return absl::OkStatus();
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(device, O_RDONLY));
+  if (ioctl(fd.get(), LOOP_CLR_FD, 0) != 0 && errno != ENXIO)
+    return ErrnoStatus(errno, absl::StrCat("detach ", device));
+  return absl::OkStatus();
+}
+
 }  // namespace ashlar::sys

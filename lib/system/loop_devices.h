@@ -54,6 +54,9 @@ class LoopDevices {
   // Waits 2 s for those who have it open for a moment, such as udev. FailedPrecondition: in use for
   // longer; the kernel then detaches it after its last user.
   virtual absl::Status Detach(const std::string& device, const FileIdentity& backing) = 0;
+  // Detaches whatever the device has, after its last user, for whom nobody waits: of a file whose
+  // filesystem is gone nothing can be asked. Not attached is OK.
+  virtual absl::Status Abandon(const std::string& device) = 0;
 };
 
 class KernelLoopDevices final : public LoopDevices {
@@ -64,6 +67,7 @@ class KernelLoopDevices final : public LoopDevices {
   absl::StatusOr<LoopDevice> Inspect(const std::string& device) override;
   absl::Status UpdateCapacity(const std::string& device) override;
   absl::Status Detach(const std::string& device, const FileIdentity& backing) override;
+  absl::Status Abandon(const std::string& device) override;
 };
 
 // Devices that were made for attachments without discards (see LoopOptions) and are attached no

@@ -26,10 +26,11 @@ bool LiesOn(const MountEntry& mount, uint64_t special_device) {
   return DeviceOf(mount) == special_device;
 }
 
-bool HasDevice(const MountEntry& mount) {
-  const uint64_t device = DeviceOf(mount);
-  return Exists(absl::StrCat("/sys/dev/block/", major(device), ":", minor(device)));
+bool HasBlockDevice(uint64_t special_device) {
+  return Exists(absl::StrCat("/sys/dev/block/", major(special_device), ":", minor(special_device)));
 }
+
+bool HasDevice(const MountEntry& mount) { return HasBlockDevice(DeviceOf(mount)); }
 
 absl::Status DetachMount(const std::string& mount_point) {
   if (umount2(mount_point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == EINVAL ||

@@ -13,6 +13,8 @@ namespace ashlar::sys {
 // name that it was mounted by: of several devices, by that one alone.
 bool LiesOn(const MountEntry& mount, uint64_t special_device);
 
+// Whether the machine has the block device of this number.
+bool HasBlockDevice(uint64_t special_device);
 // Whether the device of the mounted filesystem is still there. What is cached of a filesystem
 // whose drive went can be read on, so asking the filesystem tells nothing.
 bool HasDevice(const MountEntry& mount);

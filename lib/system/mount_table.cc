@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
@@ -15,6 +16,40 @@
 #include "lib/system/files.h"
 
 namespace ashlar::sys {
+namespace {
+
+// MS_... of a mount as what mount_setattr(2) takes. Of the three that concern access times the
+// kernel's mount(2) prefers them in this order.
+struct mount_attr AttributesOf(unsigned long flags) {
+  constexpr std::pair<unsigned long, uint64_t> kBits[] = {{MS_RDONLY, MOUNT_ATTR_RDONLY},
+                                                          {MS_NOSUID, MOUNT_ATTR_NOSUID},
+                                                          {MS_NODEV, MOUNT_ATTR_NODEV},
+                                                          {MS_NOEXEC, MOUNT_ATTR_NOEXEC},
+                                                          {MS_NODIRATIME, MOUNT_ATTR_NODIRATIME}};
+  struct mount_attr attributes = {};
+  for (const auto& [flag, bit] : kBits)
+    if ((flags & flag) != 0) attributes.attr_set |= bit;
+  if ((flags & (MS_STRICTATIME | MS_NOATIME | MS_RELATIME)) == 0) return attributes;
+  attributes.attr_clr = MOUNT_ATTR__ATIME;
+  attributes.attr_set |= (flags & MS_STRICTATIME) != 0 ? MOUNT_ATTR_STRICTATIME
+                         : (flags & MS_NOATIME) != 0   ? MOUNT_ATTR_NOATIME
+                                                       : MOUNT_ATTR_RELATIME;
+  return attributes;
+}
+
+// A copy of the mount at `source` with these flags, which is attached nowhere yet. Unimplemented:
+// the kernel is older than Linux 5.12.
+absl::StatusOr<UniqueFd> DetachedMount(const std::string& source, unsigned long flags) {
+  UniqueFd tree(open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (tree.get() < 0) return ErrnoStatus(errno, absl::StrCat("open_tree ", source));
+  struct mount_attr attributes = AttributesOf(flags);
+  if (mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) == 0)
+    return tree;
+  if (errno == ENOSYS) return absl::UnimplementedError("mount_setattr needs Linux 5.12");
+  return ErrnoStatus(errno, absl::StrCat("flags of a mount of ", source));
+}
+
+}  // namespace
 
 const MountEntry* FindMount(const std::vector<MountEntry>& mounts, const std::string& target) {
   for (auto it = mounts.rbegin(); it != mounts.rend(); ++it)
@@ -36,8 +71,15 @@ absl::StatusOr<MountPoint> KernelMountTable::Find(const std::string& target) {
   ASHLAR_RETURN_IF_ERROR(handle.status());
   struct statx st;
   if (statx(handle->get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &st) !=
-      0)
-    return ErrnoStatus(errno, absl::StrCat("statx ", target));
+      0) {
+    const int error = errno;
+    if (error != EIO) return ErrnoStatus(error, absl::StrCat("statx ", target));
+    // XFS answers so when it has stopped, as it does when its device went. The list asks nobody.
+    ASHLAR_ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, List());
+    const MountEntry* mount = FindMount(mounts, target);
+    if (mount == nullptr) return none();
+    return MountPoint{mount->major, mount->minor, 0, 0, 0};
+  }
   if ((st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0)
     return absl::UnimplementedError("this kernel does not tell mount points; Linux 5.8 does");
   if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0) return none();
@@ -63,6 +105,20 @@ absl::Status KernelMountTable::Bind(const std::string& source, const std::string
   ASHLAR_ASSIGN_OR_RETURN(
       UniqueFd handle,
       EnsureHandle(target, stat.is_directory ? HandleKind::kDirectory : HandleKind::kFile));
+  if (flags != 0) {
+    // Changes of a mount's flags are not propagated: to hold in the mount namespaces of the host
+    // and of pods, too, they must be there when it is attached.
+    absl::StatusOr<UniqueFd> tree = DetachedMount(source, flags);
+    if (tree.ok()) {
+      if (move_mount(tree->get(), "", handle.get(), "",
+                     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
+        return absl::OkStatus();
+      return ErrnoStatus(errno, absl::StrCat("bind ", source, " at ", target));
+    }
+    if (!absl::IsUnimplemented(tree.status())) return tree.status();
+  }
+  // Without that the flags hold in this namespace alone, and the kubelet has the container runtime
+  // hold readers.
   if (mount(source.c_str(), HandlePath(handle).c_str(), nullptr, MS_BIND, nullptr) != 0)
     return ErrnoStatus(errno, absl::StrCat("bind ", source, " at ", target));
   handle.Close();  // refers to what is now below the mount

@@ -21,7 +21,7 @@ struct MountPoint {
   uint32_t minor = 0;
   uint32_t node_major = 0;  // of the device node that is mounted there, if it is one
   uint32_t node_minor = 0;
-  uint64_t inode = 0;  // of what is mounted, in its filesystem
+  uint64_t inode = 0;  // of what is mounted, in its filesystem; 0: that has stopped and tells none
 };
 
 class MountTable {

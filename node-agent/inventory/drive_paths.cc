@@ -89,6 +89,13 @@ std::vector<std::string> ControllersOf(const std::string& device, const std::str
 
 }  // namespace
 
+std::optional<DrivePath> ReadPciPath(const std::string& sys_root, const std::string& address) {
+  if (!IsPciAddress(address)) return std::nullopt;
+  const auto real = sys::RealPath(absl::StrCat(sys_root, "/bus/pci/devices/", address));
+  if (!real.ok()) return std::nullopt;
+  return PathOf(*real);
+}
+
 std::vector<DrivePath> ReadDrivePaths(const std::string& sys_root, const std::string& name) {
   const std::string block = absl::StrCat(sys_root, "/block/", name);
   const std::string device = absl::StrCat(block, "/device");

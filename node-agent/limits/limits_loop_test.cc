@@ -71,7 +71,12 @@ class LimitsLoopTest : public testing::Test {
                            "/ashlar-limits-", getpid());
     pod_ = absl::StrCat(parent_, "/pod", kPod);
     container_ = pod_ + "/container";
-    return sys::EnsureDirectory(container_).ok();
+    if (!sys::EnsureDirectory(container_).ok()) return false;
+    // Version 2 limits I/O where the groups above say so, as a kubelet has them do.
+    for (const std::string& above : {std::string(kRoot), parent_})
+      if (const std::string control = above + "/cgroup.subtree_control"; sys::Exists(control))
+        if (!sys::WriteExisting(control, "+io").ok()) return false;
+    return true;
   }
   absl::Status Modify(const VolumeAttributes& attributes) {
     if (auto status = agent_->volumes.Modify({}, "v", attributes); !status.ok())

@@ -97,7 +97,7 @@ TEST_F(PoolLoopTest, APoolTakesEveryFreeDriveAndOneThatIsDrainedLeavesWhenItIsEm
   const auto copy =
       (*agent_->pools.Backend("p"))
           ->Create({}, {"c", "p", kUid, VolumeMode::kBlock, "", VolumeKind::kVolume, "a"},
-                   100 * kMiB);
+                   100 * kMiB, "");
   ASSERT_TRUE(copy.ok()) << copy.status();
   EXPECT_EQ(drive_of("c"), drive_of("a")) << "a copy shares its source's blocks";
   const auto too_large = Block("d", 400 * kMiB);

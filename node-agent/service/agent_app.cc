@@ -15,9 +15,16 @@
 #include "lib/metrics/ops_server.h"
 #include "lib/rpc/server.h"
 #include "lib/system/files.h"
+#include "node-agent/claims/claims.h"
+#include "node-agent/gpu/gpu_watch.h"
+#include "node-agent/gpu/partition/gpu_partitions.h"
 #include "node-agent/inventory/drive_watch.h"
+#include "node-agent/near/kubelet_pod_devices.h"
+#include "node-agent/near/near_drives.h"
 #include "node-agent/service/convert.h"
+#include "node-agent/service/dra_plugin.h"
 #include "node-agent/service/node_agent_service.h"
+#include "node-agent/service/node_claims_service.h"
 #include "node-agent/service/node_mount_service.h"
 #include "node-agent/storage/media.h"
 #include "node-agent/trim/trimmer.h"
@@ -53,10 +60,31 @@ std::string InlineRoot(const AgentOptions& options) {
   return absl::StrCat(options.state_dir, "/inline");
 }
 
+// Where volumes of claims are mounted; containers get them from there.
+std::string ClaimRoot(const AgentOptions& options) {
+  return absl::StrCat(options.state_dir, "/claims");
+}
+
 std::vector<std::string> MountRoots(const AgentOptions& options) {
   std::vector<std::string> roots = options.publish_roots;
   roots.push_back(InlineRoot(options));
+  roots.push_back(ClaimRoot(options));
   return roots;
+}
+
+GpuWatchOptions GpuOptions(const AgentOptions& options) {
+  GpuWatchOptions gpus;
+  gpus.session.helper = options.gpu_helper;
+  gpus.session.libraries = options.nvml_libraries;
+  return gpus;
+}
+
+NearFacts FactsForNear(const InventorySnapshot& snapshot) {
+  NearFacts facts;
+  facts.gpus = snapshot.machine.gpus.gpus;
+  facts.paths = snapshot.machine.paths;
+  for (const DriveReport& report : snapshot.drives) facts.drives.push_back(report.drive);
+  return facts;
 }
 
 // Two agents over one state directory would take each other's volumes apart.
@@ -84,7 +112,10 @@ class App final : public AgentApp {
         attributes_(absl::StrCat(options_.state_dir, "/journal/attributes")),
         volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
                  PathPolicy(MountRoots(options_)), boot_id),
-        inline_volumes_(volumes_, pools_, InlineRoot(options_), clock_, [this] { feed_.Poke(); }),
+        pod_devices_(options_.pod_resources_socket, clock_),
+        near_(pod_devices_, [this] { return FactsForNear(*feed_.Latest()); }),
+        inline_volumes_(volumes_, pools_, near_, InlineRoot(options_), clock_,
+                        [this] { feed_.Poke(); }),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         cgroups_(FindIoCgroups(options_.cgroup_root)),
         limits_(
@@ -92,16 +123,39 @@ class App final : public AgentApp {
             registry_),
         trimmer_(
             trim_, [this] { return volumes_.Uses(); }, clock_, registry_),
-        feed_(scanner_, nvme_, pools_, volumes_, limits_, clock_),
+        gpus_(GpuOptions(options_), clock_,
+              [this] {
+                partitions_.LookSoon();
+                feed_.Poke();
+              }),
+        gpu_changes_(GpuOptions(options_).session,
+                     absl::StrCat(options_.state_dir, "/journal/gpu-partitions"), clock_),
+        partition_journal_(absl::StrCat(options_.state_dir, "/journal/gpu-partitions")),
+        partitions_({.boot_id = boot_id}, gpu_changes_, partition_journal_, clock_,
+                    [this] { feed_.Poke(); }),
+        machine_(
+            options_.scanner, [this] { return gpus_.Latest(); },
+            [this] { return partitions_.List(); }),
+        claim_journal_(absl::StrCat(options_.state_dir, "/journal/claims")),
+        claim_volumes_(volumes_, ClaimRoot(options_)),
+        claim_gpus_([this] { return gpus_.Latest(); }, partitions_, ""),
+        cdi_(options_.cdi_dir),
+        claims_(claim_journal_, claim_volumes_, claim_gpus_, cdi_, clock_, boot_id,
+                [this] { feed_.Poke(); }),
+        feed_(
+            scanner_, nvme_, pools_, volumes_, limits_, machine_, [this] { return claims_.List(); },
+            clock_),
         watch_(
             mounts_, clock_, [this] { return pools_.NamedPaths(); },
             [this](bool health) { feed_.LookSoon(health); }),
         metrics_(registry_, clock_),
         runner_({}, clock_, registry_),
+        kubelet_runner_({}, clock_, registry_),
         agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
                        feed_, limits_, metrics_, clock_, runner_),
         mount_service_(options_.node_name, MaxVolumes(options_), volumes_, inline_volumes_, feed_,
-                       attributes_, limits_, metrics_, runner_) {}
+                       attributes_, limits_, metrics_, runner_),
+        claims_service_(claims_, runner_) {}
   ~App() override { Stop(); }
 
   absl::Status Begin(const CallContext& context) {
@@ -116,12 +170,18 @@ class App final : public AgentApp {
     SetDoing("bringing records, pools, loop devices and mounts together");
     ASHLAR_RETURN_IF_ERROR(attributes_.Load());
     ASHLAR_RETURN_IF_ERROR(volumes_.Recover(context));
+    ASHLAR_RETURN_IF_ERROR(partitions_.Recover(context));
+    ASHLAR_RETURN_IF_ERROR(claims_.Recover(context));
     SetDoing("bringing limits in force");
     limits_.Start();
     ASHLAR_RETURN_IF_ERROR(limits_.Refresh(context));
     trimmer_.Start();
     SetDoing("looking at the drives");
     StartFeed();
+    if (!options_.gpu_helper.empty()) {
+      gpus_.Start();
+      partitions_.Start();
+    }
     inline_volumes_.Start();
     SetDoing("opening its services");
     ASHLAR_RETURN_IF_ERROR(Serve());
@@ -139,12 +199,15 @@ class App final : public AgentApp {
       show_.request_stop();
       show_.join();
     }
+    dra_plugins_.clear();
     if (agent_server_ != nullptr) agent_server_->Shutdown(kGrace);
     if (mount_server_ != nullptr) mount_server_->Shutdown(kGrace);
     agent_server_.reset();
     mount_server_.reset();
     ops_.reset();
     watch_.Stop();
+    gpus_.Stop();
+    partitions_.Stop();
     trimmer_.Stop();
     inline_volumes_.Stop();
     limits_.Stop();
@@ -174,7 +237,19 @@ class App final : public AgentApp {
     agent.address = options_.listen;
     if (!absl::StartsWith(options_.listen, "unix:"))
       agent.tls = rpc::TlsFiles{options_.tls_dir, "ashlar-controller"};
-    ASHLAR_ASSIGN_OR_RETURN(agent_server_, rpc::Server::Start(agent, {&agent_service_}));
+    ASHLAR_ASSIGN_OR_RETURN(agent_server_,
+                            rpc::Server::Start(agent, {&agent_service_, &claims_service_}));
+    return ServeKubelet();
+  }
+
+  absl::Status ServeKubelet() {
+    if (options_.kubelet_dir.empty()) return absl::OkStatus();
+    for (const char* driver : {kNvmeDriver, kGpuDriver}) {
+      ASHLAR_ASSIGN_OR_RETURN(std::unique_ptr<DraPlugin> plugin,
+                              DraPlugin::Start({driver, options_.kubelet_dir}, claims_, feed_,
+                                               metrics_, clock_, kubelet_runner_));
+      dra_plugins_.push_back(std::move(plugin));
+    }
     return absl::OkStatus();
   }
 
@@ -215,6 +290,8 @@ class App final : public AgentApp {
   FileJournal journal_;
   AttributeTable attributes_;
   VolumeManager volumes_;
+  KubeletPodDevices pod_devices_;
+  NearDrives near_;
   InlineVolumes inline_volumes_;
   sys::KernelNvmeAdmin nvme_admin_;
   NvmeReader nvme_;
@@ -222,12 +299,25 @@ class App final : public AgentApp {
   LimitKeeper limits_;
   sys::KernelFilesystemTrim trim_;
   Trimmer trimmer_;
+  GpuWatch gpus_;
+  SessionGpuChanges gpu_changes_;
+  FilePartitionJournal partition_journal_;
+  GpuPartitions partitions_;
+  Machine machine_;
+  ClaimJournal claim_journal_;
+  ClaimVolumes claim_volumes_;
+  const ClaimGpus claim_gpus_;
+  CdiDirectory cdi_;
+  Claims claims_;
   InventoryFeed feed_;
   DriveWatch watch_;
   OperationMetrics metrics_;
   rpc::CallRunner runner_;
+  rpc::CallRunner kubelet_runner_;  // so that neither side waits for the other's calls
   NodeAgentService agent_service_;
   NodeMountService mount_service_;
+  NodeClaimsService claims_service_;
+  std::vector<std::unique_ptr<DraPlugin>> dra_plugins_;
   std::unique_ptr<rpc::Server> agent_server_, mount_server_;
   std::unique_ptr<metrics::OpsServer> ops_;
   std::jthread show_;
@@ -245,6 +335,10 @@ absl::Status CheckOptions(const AgentOptions& options) {
   ASHLAR_RETURN_IF_ERROR(absolute("state-dir", options.state_dir));
   ASHLAR_RETURN_IF_ERROR(absolute("mount-socket", options.mount_socket));
   ASHLAR_RETURN_IF_ERROR(absolute("cgroup-root", options.cgroup_root));
+  ASHLAR_RETURN_IF_ERROR(absolute("cdi-dir", options.cdi_dir));
+  if (!options.kubelet_dir.empty())
+    ASHLAR_RETURN_IF_ERROR(absolute("kubelet-dir", options.kubelet_dir));
+  ASHLAR_RETURN_IF_ERROR(absolute("pod-resources-socket", options.pod_resources_socket));
   if (options.max_volumes < 0)
     return absl::InvalidArgumentError(
         absl::StrCat("max-volumes is ", options.max_volumes, ": a number from 0 on is accepted"));
@@ -267,19 +361,27 @@ absl::StatusOr<std::unique_ptr<AgentApp>> AgentApp::Start(const CallContext& con
   return std::unique_ptr<AgentApp>(std::move(app));
 }
 
-absl::StatusOr<std::string> DrivesAsJson(const DriveScannerOptions& options) {
+absl::StatusOr<std::string> DrivesAsJson(const AgentOptions& options) {
   sys::KernelMountTable mounts;
   sys::KernelLoopDevices loops;
-  ASHLAR_ASSIGN_OR_RETURN(std::vector<Drive> drives, DriveScanner(mounts, loops, options).Scan({}));
+  ASHLAR_ASSIGN_OR_RETURN(std::vector<Drive> drives,
+                          DriveScanner(mounts, loops, options.scanner).Scan({}));
   sys::KernelNvmeAdmin admin;
   RealClock clock;
-  NvmeReader(admin, clock, options.sys_root).Fill(drives);
+  NvmeReader(admin, clock, options.scanner.sys_root).Fill(drives);
   ASHLAR_ASSIGN_OR_RETURN(const std::string boot_id, ReadBootId());
   agent::v1::Inventory inventory;
   inventory.set_agent_version(kVersion);
   inventory.set_boot_id(boot_id);
   inventory.set_kernel(KernelRelease());
   for (const Drive& drive : drives) *inventory.add_drives() = ToProto(DriveReport{drive, ""});
+  if (!options.gpu_helper.empty()) {
+    const auto gpus = std::make_shared<const GpuReport>(
+        GpuWatch(GpuOptions(options), clock, nullptr).LookOnce({}));
+    Machine machine(options.scanner, [&] { return gpus; });
+    machine.SetDrives(drives);
+    Fill(machine.Look(), inventory);
+  }
   google::protobuf::util::JsonPrintOptions print;
   print.add_whitespace = true;
   print.always_print_primitive_fields = true;

@@ -27,9 +27,21 @@ struct AgentOptions {
   std::vector<std::string> pool_directories;
   // Where the control groups of the machine's pods are mounted.
   std::string cgroup_root = "/sys/fs/cgroup";
+  // Where the kubelet serves its PodResources API. Nobody need listen there.
+  std::string pod_resources_socket = "/var/lib/kubelet/pod-resources/kubelet.sock";
   // How many volumes may be in use on the node at the same time, as the scheduler is told; 0: as
   // many as the kernel has room for (volume_limit.h).
   int64_t max_volumes = 0;
+  // The program that calls the GPUs' driver (gpu/gpu_helper.h), with its arguments. Empty: GPUs are
+  // not looked for.
+  std::vector<std::string> gpu_helper;
+  // Names or paths of NVIDIA's NVML; the first that there is counts.
+  std::vector<std::string> nvml_libraries = {"libnvidia-ml.so.1"};
+  // The kubelet's directory, for the DRA drivers; it has the same path for the kubelet. Empty:
+  // there is no kubelet that claims devices.
+  std::string kubelet_dir;
+  // Where the container runtime looks for what devices of claims are.
+  std::string cdi_dir = "/var/run/cdi";
   DriveScannerOptions scanner;
 };
 
@@ -47,9 +59,9 @@ class AgentApp {
   virtual int ops_port() const = 0;  // 0 without
 };
 
-// The drives of this machine as JSON of an Inventory, for people who look into a node: who each
-// drive is, and why it is not free. Without pools and volumes, so that it changes nothing and may
-// run beside an agent. Loop devices are left out.
-absl::StatusOr<std::string> DrivesAsJson(const DriveScannerOptions& options);
+// The drives and GPUs of this machine as JSON of an Inventory, for people who look into a node: who
+// each drive is, and why it is not free. Without pools and volumes, so that it changes nothing and
+// may run beside an agent. Loop devices are left out.
+absl::StatusOr<std::string> DrivesAsJson(const AgentOptions& options);
 
 }  // namespace ashlar::node_agent

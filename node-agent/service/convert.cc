@@ -108,6 +108,14 @@ pb::PoolState ToProto(const PoolStatus& status) {
   state.set_volumes(status.volumes);
   state.mutable_devices()->Assign(status.devices.begin(), status.devices.end());
   state.set_largest_volume_bytes(status.usage.largest_bytes);
+  for (const DriveUsage& drive : status.usage.drives) {
+    pb::PoolDriveState& out = *state.add_drives();
+    out.set_id(drive.id);
+    out.set_capacity_bytes(drive.capacity_bytes);
+    out.set_allocated_bytes(drive.allocated_bytes);
+    out.set_allocatable_bytes(drive.allocatable_bytes);
+    out.set_largest_volume_bytes(drive.largest_bytes);
+  }
   return state;
 }
 
@@ -152,16 +160,23 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
   state.set_mode(ModeToProto(status.facts.mode));
   state.set_fs_type(status.facts.fs_type);
   state.set_device_path(status.path);
+  state.set_drive(status.drive);
   state.set_extents(status.extents);
   state.set_staged(status.staged);
   state.set_publications(status.publications);
   state.set_healthy(status.healthy);
+  state.set_reason(status.reason);
   state.set_message(status.message);
   state.set_snapshot(status.facts.kind == VolumeKind::kSnapshot);
   state.set_source(status.facts.source);
   state.set_inline_volume(status.facts.kind == VolumeKind::kInline);
   *state.mutable_attributes() = ToProto(status.attributes);
   state.set_attributes_message(status.attributes_message);
+  if (!status.locality.gpus.empty()) {
+    pb::VolumeLocality& locality = *state.mutable_locality();
+    locality.mutable_gpus()->Assign(status.locality.gpus.begin(), status.locality.gpus.end());
+    locality.set_level(status.locality.level);
+  }
   return state;
 }
 
@@ -187,6 +202,33 @@ pb::Drive ToProto(const DriveReport& report) {
   out.set_pool(report.pool);
   if (report.pool.empty()) out.set_busy_reason(drive.busy_reason);
   return out;
+}
+
+pb::GpuPartitionState ToProto(const GpuPartition& part) {
+  pb::GpuPartitionState out;
+  out.set_gpu(part.gpu);
+  out.set_profile(part.profile);
+  out.set_start(part.start);
+  out.set_size(part.size);
+  out.set_gpu_instance(part.gpu_instance);
+  out.set_compute_instance(part.compute_instance);
+  out.set_mig_device(part.mig_device);
+  out.set_claim(part.claim);
+  if (part.kept_until != absl::UnixEpoch())
+    out.mutable_kept_until()->set_seconds(absl::ToUnixSeconds(part.kept_until));
+  out.set_problem(part.problem);
+  return out;
+}
+
+void Fill(const MachineReport& machine, pb::Inventory& inventory) {
+  for (const GpuPartition& part : machine.partitions)
+    *inventory.add_gpu_partitions() = ToProto(part);
+  if (machine.gpus.driver.state().empty()) return;
+  *inventory.mutable_gpu_driver() = machine.gpus.driver;
+  inventory.mutable_gpus()->Assign(machine.gpus.gpus.begin(), machine.gpus.gpus.end());
+  inventory.mutable_domains()->Assign(machine.domains.begin(), machine.domains.end());
+  inventory.mutable_paths()->Assign(machine.paths.begin(), machine.paths.end());
+  if (!machine.gpus.gpus.empty()) *inventory.mutable_gds() = machine.gds;
 }
 
 }  // namespace ashlar::node_agent

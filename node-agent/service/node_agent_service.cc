@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "node-agent/service/claim_convert.h"
 #include "node-agent/service/convert.h"
 
 namespace ashlar::node_agent {
@@ -40,6 +41,8 @@ pb::Inventory NodeAgentService::Describe(const InventorySnapshot& snapshot) cons
   for (const DriveReport& drive : snapshot.drives) *inventory.add_drives() = ToProto(drive);
   for (const PoolStatus& pool : snapshot.pools) *inventory.add_pools() = ToProto(pool);
   for (const VolumeStatus& volume : snapshot.volumes) *inventory.add_volumes() = ToProto(volume);
+  Fill(snapshot.machine, inventory);
+  for (const ClaimStatus& claim : snapshot.claims) *inventory.add_claims() = ToProto(claim);
   inventory.set_revision(snapshot.revision);
   return inventory;
 }
@@ -109,6 +112,7 @@ grpc::ServerUnaryReactor* NodeAgentService::EnsureVolume(grpc::CallbackServerCon
         EnsureVolumeArgs args{volume.volume_id(), volume.pool(),  volume.size_bytes(), {},
                               volume.fs_type(),   volume.source()};
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(volume.mode()));
+        args.drive = volume.drive();
         ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("carve", [&] {
           return volumes_.Ensure(call, args);
         }));
@@ -214,7 +218,7 @@ grpc::ServerWriteReactor<pb::Extents>* NodeAgentService::ListExtents(
             wanted.max_extents() == 0 ? kMostExtents : std::min(wanted.max_extents(), kMostExtents);
         ASHLAR_ASSIGN_OR_RETURN(
             SnapshotExtents extents,
-            volumes_.OpenExtents(wanted.snapshot_id(), wanted.base_snapshot_id(),
+            volumes_.OpenExtents(call, wanted.snapshot_id(), wanted.base_snapshot_id(),
                                  wanted.starting_offset()));
         std::vector<ByteRange> ranges;
         while (!extents.AtEnd()) {

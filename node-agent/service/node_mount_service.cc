@@ -25,6 +25,13 @@ absl::StatusOr<InlineVolumeArgs> InlineFromProto(const pb::PublishVolumeRequest&
   args.mount_flags.assign(publish.mount_flags().begin(), publish.mount_flags().end());
   args.read_only = publish.read_only();
   if (publish.has_mount_group()) args.mount_group = publish.mount_group();
+  if (!publish.inline_volume().has_near()) return args;
+  const pb::Near& near = publish.inline_volume().near();
+  if (near.pod_namespace().empty() || near.pod_name().empty())
+    return absl::InvalidArgumentError(
+        "inline_volume.near: pod_namespace and pod_name are needed, as it is the pod's GPUs that "
+        "it is to be near to");
+  args.near = NearArgs{near.pod_namespace(), near.pod_name(), near.level(), near.required()};
   return args;
 }
 
@@ -165,8 +172,8 @@ grpc::ServerUnaryReactor* NodeMountService::GetVolumeStats(grpc::CallbackServerC
         answer.set_total_inodes(stats.total_inodes);
         answer.set_available_inodes(stats.available_inodes);
         answer.set_used_inodes(stats.used_inodes);
-        answer.set_abnormal(!stats.abnormal.empty());
-        answer.set_message(stats.abnormal);
+        answer.set_abnormal(!stats.abnormal.reason.empty());
+        answer.set_message(stats.abnormal.message);
         return answer;
       });
 }
@@ -181,12 +188,12 @@ grpc::ServerUnaryReactor* NodeMountService::GetHealth(grpc::CallbackServerContex
         pb::GetHealthResponse answer;
         for (const PoolStatus& pool : feed_.Latest()->pools) *answer.add_pools() = ToProto(pool);
         if (ask.volume_id().empty()) return answer;
-        for (const VolumeStatus& volume : volumes_.List()) {
-          if (volume.facts.id == ask.volume_id()) *answer.mutable_volume() = ToProto(volume);
-        }
-        if (answer.has_volume()) return answer;
-        return absl::NotFoundError(
-            absl::StrCat("there is no volume ", ask.volume_id(), " on this node"));
+        const std::optional<VolumeStatus> volume = volumes_.Find(ask.volume_id());
+        if (!volume)
+          return absl::NotFoundError(
+              absl::StrCat("there is no volume ", ask.volume_id(), " on this node"));
+        *answer.mutable_volume() = ToProto(*volume);
+        return answer;
       });
 }
 

@@ -19,9 +19,9 @@ metrics::Labels LabelsOf(absl::string_view kind) {
 
 OperationMetrics::OperationMetrics(metrics::Registry& registry, Clock& clock)
     : registry_(registry), clock_(clock) {
-  for (const char* kind :
-       {"ensure_pool", "remove_pool", "carve", "resize", "modify", "remove", "stage", "unstage",
-        "publish", "publish_inline", "unpublish", "expand", "snapshot", "remove_snapshot"}) {
+  for (const char* kind : {"ensure_pool", "remove_pool", "carve", "resize", "modify", "remove",
+                           "stage", "unstage", "publish", "publish_inline", "unpublish", "expand",
+                           "snapshot", "remove_snapshot", "prepare_claim", "unprepare_claim"}) {
     registry_.GetHistogram(kSeconds, kSecondsHelp, LabelsOf(kind));
     registry_.GetCounter(kErrors, kErrorsHelp, LabelsOf(kind));
   }

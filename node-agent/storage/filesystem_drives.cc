@@ -121,9 +121,16 @@ absl::Status FilesystemDrives::Mount(const CallContext& context, const Drive& dr
     LogWarning("a drive is back: its old mount is dead", {{"drive", drive.id}, {"target", target}});
     ASHLAR_RETURN_IF_ERROR(sys::DetachMount(target));
   }
-  const sys::MountOptions options{MS_NOATIME | MS_NODEV | MS_NOSUID | MS_NOEXEC,
-                                  filesystem_.mount_data};
-  return env_.mounts.MountDevice(context, drive.device, target, filesystem_.type, options);
+  sys::MountOptions options{MS_NOATIME | MS_NODEV | MS_NOSUID | MS_NOEXEC, filesystem_.mount_data};
+  const absl::Status mounted =
+      env_.mounts.MountDevice(context, drive.device, target, filesystem_.type, options);
+  if (filesystem_.type != "xfs" || !absl::IsInternal(mounted)) return mounted;
+  // Volumes in use keep a filesystem alive whose drive went, and XFS mounts no second one of its
+  // UUID. That no other drive bears it Look has seen.
+  absl::StrAppend(&options.data, options.data.empty() ? "" : ",", "nouuid");
+  const absl::Status again =
+      env_.mounts.MountDevice(context, drive.device, target, filesystem_.type, options);
+  return again.ok() ? again : mounted;
 }
 
 absl::StatusOr<MountedDrives> FilesystemDrives::Open(const CallContext& context, PoolRecord& record,

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "lib/base/fnv.h"
 #include "lib/base/status_macros.h"
 
 namespace ashlar::node_agent {
@@ -21,11 +22,6 @@ bool IsUuid(absl::string_view text) {
     if (dash ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
   }
   return true;
-}
-
-uint64_t Fnv(absl::string_view text, uint64_t hash) {
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
 }
 
 absl::Status Invalid(absl::string_view field, absl::string_view value, absl::string_view accepted) {
@@ -194,8 +190,7 @@ absl::StatusOr<PoolSpec> PoolSpecFromJson(const Json& json) {
 
 std::string FilesystemUuid(const std::string& pool_uid) {
   if (IsUuid(pool_uid)) return absl::AsciiStrToLower(pool_uid);
-  const uint64_t high = Fnv(pool_uid, 14695981039346656037u),
-                 low = Fnv(pool_uid, high ^ 0x5bd1e995);
+  const uint64_t high = Fnv1a(pool_uid), low = Fnv1a(pool_uid, high ^ 0x5bd1e995);
   // Version 8 (custom) and variant bits as RFC 9562 has them.
   return absl::StrFormat("%08x-%04x-8%03x-%04x-%012x", high >> 32, (high >> 16) & 0xffff,
                          high & 0xfff, ((low >> 48) & 0x3fff) | 0x8000, low & 0xffffffffffff);

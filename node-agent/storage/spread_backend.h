@@ -30,7 +30,7 @@ class SpreadBackend final : public StorageBackend {
   // Of drives that take no volumes only what is allocated counts.
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -42,9 +42,10 @@ class SpreadBackend final : public StorageBackend {
   std::vector<SpreadPart> Parts() const;
   // The part that has the volume. NotFound: none has it. Unavailable: one that is missing, or
   // that cannot be read, might.
-  absl::StatusOr<std::shared_ptr<StorageBackend>> PartOf(const std::string& id);
+  absl::StatusOr<SpreadPart> PartOf(const std::string& id);
   // Those that a new volume could go to, the one with the largest room first.
-  absl::StatusOr<std::vector<SpreadPart>> Candidates(const VolumeFacts& facts);
+  absl::StatusOr<std::vector<SpreadPart>> Candidates(const VolumeFacts& facts, int64_t size_bytes,
+                                                     const std::string& drive);
 
   // Create on this part. Unavailable: it is no part any more.
   absl::StatusOr<StoredVolume> CreateOn(const SpreadPart& part, const CallContext& context,

@@ -13,6 +13,16 @@
 
 namespace ashlar::node_agent {
 
+// The room of one drive: as PoolUsage has it, of volumes that lie on this drive alone.
+struct DriveUsage {
+  std::string id;
+  int64_t capacity_bytes = 0;
+  int64_t allocated_bytes = 0;
+  int64_t allocatable_bytes = 0;  // at most the pool's
+  int64_t largest_bytes = 0;
+  bool operator==(const DriveUsage&) const = default;
+};
+
 // A Create of up to largest_bytes succeeds, and so do several of up to allocatable_bytes together
 // if each fits on a drive, if nobody else takes room of a shared filesystem in between.
 struct PoolUsage {
@@ -20,6 +30,9 @@ struct PoolUsage {
   int64_t allocated_bytes = 0;    // promised to volumes, also to those being made
   int64_t allocatable_bytes = 0;  // never negative; a multiple of 1 MiB
   int64_t largest_bytes = 0;      // the largest single volume; at most allocatable_bytes
+  // Of each drive that Create can be told. Where nothing is reserved they have allocatable_bytes
+  // together. Empty: volumes of the pool lie on no one drive, or it takes none now.
+  std::vector<DriveUsage> drives = {};
 };
 
 // What the volumes of a backend can do. What a backend cannot do answers Unimplemented.
@@ -28,6 +41,9 @@ struct BackendTraits {
   std::vector<std::string> fs_types;  // of volumes of mode filesystem
   bool grow = true;
   bool copy = false;  // Create with a source: snapshots, clones, restores
+  // Create with a source that is mounted freezes its filesystem itself, and before Linux 6.8 cannot
+  // if somebody has frozen it already.
+  bool copy_freezes = false;
   // List tells what is wrong with a volume; it is asked every few seconds and must be cheap.
   bool tells_problems = false;
 };
@@ -42,9 +58,13 @@ class StorageBackend {
   // interrupts the call. `size_bytes` comes from RoundedSize. Without a source it is formatted, and
   // its bytes never show what was there before. With one it begins with the bytes that the source
   // has at the moment of the call and is at least as large; its filesystem is left as it is copied.
-  // ResourceExhausted says how much there is. AlreadyExists: Find it. NotFound: no such source.
+  // It lies on `drive` alone, one of Usage().drives, and stays there when it grows; empty: wherever
+  // the backend finds room. ResourceExhausted says how much there is. AlreadyExists: Find it.
+  // NotFound: no such source. InvalidArgument: the pool's volumes lie on no one drive.
+  // FailedPrecondition: the pool does not have the drive, or takes no volumes on it, or the source
+  // lies on another one.
   virtual absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                              int64_t size_bytes) = 0;
+                                              int64_t size_bytes, const std::string& drive) = 0;
   virtual absl::StatusOr<StoredVolume> Find(const std::string& id) = 0;
   // What cannot be read is logged and left out.
   virtual absl::StatusOr<std::vector<StoredVolume>> List() = 0;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "lib/base/fnv.h"
 #include "lib/base/status_macros.h"
 
 namespace ashlar::node_agent {
@@ -18,13 +19,6 @@ bool IsLabel(absl::string_view label) {
   for (const char c : label)
     if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '-') return false;
   return true;
-}
-
-// FNV-1a: stable over releases, as the names of files must be.
-uint64_t StableHash(absl::string_view text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
 }
 
 // mkfs.xfs 6 refuses less than 300 MiB; a journal of ext4 needs some room.
@@ -124,7 +118,7 @@ absl::StatusOr<int64_t> RoundedSize(int64_t size_bytes, absl::string_view fs_typ
 std::string FileStem(absl::string_view id) {
   if (id.size() <= kLongestStem) return std::string(id);
   // An underscore occurs in no DNS-1123 name.
-  return absl::StrFormat("%s_%016x", id.substr(0, kLongestStem - 20), StableHash(id));
+  return absl::StrFormat("%s_%016x", id.substr(0, kLongestStem - 20), Fnv1a(id));
 }
 
 }  // namespace ashlar::node_agent

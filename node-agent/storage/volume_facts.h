@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,8 @@ struct VolumeFacts {
   bool operator==(const VolumeFacts&) const = default;
 };
 
+class BlockMaps;
+
 // What a path of a volume is, and so how it is attached.
 enum class VolumeForm {
   kImage,      // a file: by a loop device
@@ -42,10 +45,15 @@ struct StoredVolume {
   int64_t size_bytes = 0;
   std::string path;
   VolumeForm form = VolumeForm::kImage;
-  int64_t used_bytes = 0;  // of a directory: what its quota counts
-  int64_t extents = 0;     // 0: the medium does not tell
-  std::string problem;     // what is wrong with it; empty: nothing that the medium knows of
-  bool discard = false;    // discards give bytes back to the pool and to nobody else's loss
+  int64_t used_bytes = 0;    // of a directory: what its quota counts
+  int64_t extents = 0;       // 0: the medium does not tell
+  std::string problem;       // what is wrong with it; empty: nothing that the medium knows of
+  bool unreachable = false;  // if there is a problem: nobody reaches its bytes
+  bool discard = false;      // discards give bytes back to the pool and to nobody else's loss
+  std::string drive = {};    // id of the drive that it lies on; empty: on several, or not known
+  // Tell where the bytes of a device lie that is never written again; null: nobody does.
+  std::shared_ptr<BlockMaps> maps = {};
+  int64_t map_key = -1;  // by which they know it
 };
 
 absl::string_view ModeName(VolumeMode mode);  // "filesystem", "block"

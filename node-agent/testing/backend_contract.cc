@@ -20,12 +20,19 @@ using absl::StatusCode;
 constexpr int64_t kSmall = 20 * kMiB;
 constexpr char kPattern[] = "a tenant's secret";
 
-// Of a volume's image or device.
-void Write(const StoredVolume& volume, int64_t at, const std::string& bytes) {
+// Into a volume's image or device, at each of the places, which are `step` apart.
+void WriteAll(const StoredVolume& volume, int64_t begin, int64_t end, int64_t step,
+              const std::string& bytes) {
   const auto fd = sys::OpenFile(volume.path, O_RDWR);
   ASSERT_TRUE(fd.ok()) << fd.status();
-  ASSERT_EQ(pwrite(fd->get(), bytes.data(), bytes.size(), at), static_cast<ssize_t>(bytes.size()));
+  for (int64_t at = begin; at < end; at += step)
+    ASSERT_EQ(pwrite(fd->get(), bytes.data(), bytes.size(), at),
+              static_cast<ssize_t>(bytes.size()));
   ASSERT_EQ(fsync(fd->get()), 0);
+}
+
+void Write(const StoredVolume& volume, int64_t at, const std::string& bytes) {
+  WriteAll(volume, at, at + 1, 1, bytes);
 }
 
 std::string Read(const StoredVolume& volume, int64_t at, size_t bytes) {
@@ -42,9 +49,7 @@ int64_t SizeOf(const StoredVolume& volume) {
 }
 
 // One pattern in each MiB.
-void Fill(const StoredVolume& volume) {
-  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) Write(volume, at + 512, kPattern);
-}
+void Fill(const StoredVolume& volume) { WriteAll(volume, 512, volume.size_bytes, kMiB, kPattern); }
 
 int64_t CountIn(absl::string_view bytes) {
   int64_t found = 0;
@@ -54,35 +59,68 @@ int64_t CountIn(absl::string_view bytes) {
   return found;
 }
 
-int64_t CountPatterns(const StoredVolume& volume) {
+// In a file or device; -1: it cannot be read.
+int64_t CountInFile(const std::string& path, int flags) {
+  const std::unique_ptr<char, decltype(&free)> buffer(static_cast<char*>(aligned_alloc(4096, kMiB)),
+                                                      &free);
+  const auto fd = sys::OpenFile(path, O_RDONLY | flags);
+  EXPECT_TRUE(fd.ok()) << fd.status();
+  if (!fd.ok()) return -1;
   int64_t found = 0;
-  for (int64_t at = 0; at < volume.size_bytes; at += kMiB) found += CountIn(Read(volume, at, kMiB));
-  return found;
+  ssize_t n = 0;
+  while ((n = read(fd->get(), buffer.get(), kMiB)) > 0)
+    found += CountIn({buffer.get(), static_cast<size_t>(n)});
+  EXPECT_EQ(n, 0) << path;
+  return n == 0 ? found : -1;
 }
+
+int64_t CountPatterns(const StoredVolume& volume) { return CountInFile(volume.path, 0); }
 
 // Past all caches.
 int64_t CountOnMedium(const std::vector<std::string>& raw) {
-  const std::unique_ptr<char, decltype(&free)> buffer(static_cast<char*>(aligned_alloc(4096, kMiB)),
-                                                      &free);
   int64_t found = 0;
   for (const std::string& path : raw) {
-    const auto fd = sys::OpenFile(path, O_RDONLY | O_DIRECT);
-    EXPECT_TRUE(fd.ok()) << fd.status();
-    if (!fd.ok()) return -1;
-    for (ssize_t n; (n = read(fd->get(), buffer.get(), kMiB)) > 0;)
-      found += CountIn({buffer.get(), static_cast<size_t>(n)});
+    const int64_t in_file = CountInFile(path, O_DIRECT);
+    if (in_file < 0) return -1;
+    found += in_file;
   }
   return found;
 }
 
+// A file of a directory, as Fill takes it.
+StoredVolume FileIn(StoredVolume volume) {
+  volume.path += "/file";
+  volume.size_bytes = kSmall / 2;
+  return volume;
+}
+
 // Into the image or device, or into a file of the directory.
-void FillWhateverItIs(StoredVolume volume) {
-  if (volume.form == VolumeForm::kDirectory) {
-    volume.path += "/file";
-    volume.size_bytes = kSmall / 2;
-    ASSERT_TRUE(sys::OpenFile(volume.path, O_RDWR | O_CREAT, 0600).ok());
+void FillWhateverItIs(const StoredVolume& volume) {
+  if (volume.form != VolumeForm::kDirectory) return Fill(volume);
+  const StoredVolume file = FileIn(volume);
+  ASSERT_TRUE(sys::OpenFile(file.path, O_RDWR | O_CREAT, 0600).ok());
+  Fill(file);
+}
+
+int64_t EntriesIn(const StoredVolume& volume) {
+  return static_cast<int64_t>(sys::ListDirectory(volume.path)->size());
+}
+
+// In files of a directory that have room nobody wrote to: reserved, and as a hole. They go again.
+int64_t CountInNewFiles(const StoredVolume& volume) {
+  int64_t found = 0;
+  for (const bool reserved : {true, false}) {
+    const StoredVolume file = FileIn(volume);
+    const auto fd = sys::OpenFile(file.path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT_TRUE(fd.ok()) << fd.status();
+    if (!fd.ok()) return -1;
+    const int sized = reserved ? posix_fallocate(fd->get(), 0, file.size_bytes)
+                               : ftruncate(fd->get(), file.size_bytes);
+    EXPECT_EQ(sized, 0);
+    found += CountPatterns(file);
+    EXPECT_EQ(unlink(file.path.c_str()), 0);
   }
-  Fill(volume);
+  return found;
 }
 
 }  // namespace
@@ -102,7 +140,8 @@ void BackendContract::SetUp() {
 
 absl::StatusOr<StoredVolume> BackendContract::Create(const std::string& id, int64_t size_bytes,
                                                      const std::string& fs_type,
-                                                     const std::string& source, VolumeKind kind) {
+                                                     const std::string& source, VolumeKind kind,
+                                                     const std::string& drive) {
   const BackendTraits traits = backend().Traits();
   VolumeFacts facts;
   facts.id = id;
@@ -112,7 +151,7 @@ absl::StatusOr<StoredVolume> BackendContract::Create(const std::string& id, int6
   facts.mode = facts.fs_type.empty() ? VolumeMode::kBlock : VolumeMode::kFilesystem;
   facts.source = source;
   facts.kind = kind;
-  return backend().Create({}, facts, size_bytes);
+  return backend().Create({}, facts, size_bytes, drive);
 }
 
 bool BackendContract::HasSize(const StoredVolume& volume, int64_t size_bytes) {
@@ -161,7 +200,7 @@ TEST_P(BackendContract, WhatTheTraitsLeaveOutIsRefused) {
   const BackendTraits traits = backend().Traits();
   if (!traits.block) {
     VolumeFacts facts{"v", "p", "uid-1", VolumeMode::kBlock, ""};
-    EXPECT_EQ(backend().Create({}, facts, kSmall).status().code(), StatusCode::kUnimplemented);
+    EXPECT_EQ(backend().Create({}, facts, kSmall, "").status().code(), StatusCode::kUnimplemented);
   }
   ASSERT_TRUE(Create("source", kSmall).ok());
   if (!traits.copy) {
@@ -218,7 +257,19 @@ TEST_P(BackendContract, AVolumeGrowsKeepsItsBytesAndNeverShrinks) {
 }
 
 TEST_P(BackendContract, TheNextTenantSeesNothingOfTheLast) {
-  if (!backend().Traits().block) GTEST_SKIP() << "bytes can only be reached through a filesystem";
+  if (!backend().Traits().block) {
+    // What a tenant reaches through a filesystem: files, and bytes of a file that it did not write.
+    for (const char* id : {"first", "next"}) {
+      const auto made = Create(id, kSmall);
+      ASSERT_TRUE(made.ok()) << made.status();
+      EXPECT_EQ(EntriesIn(*made), 0) << id;
+      EXPECT_EQ(CountInNewFiles(*made), 0) << id;
+      FillWhateverItIs(*made);
+      EXPECT_GT(CountPatterns(FileIn(*made)), 0);
+      ASSERT_TRUE(backend().Remove({}, id).ok());
+    }
+    return;
+  }
   const int64_t all = backend().Usage()->largest_bytes;
   const auto first = Create("first", all);
   ASSERT_TRUE(first.ok()) << first.status();
@@ -290,8 +341,7 @@ TEST_P(BackendContract, AVolumeCanBeWrittenAllOverWhateverCopiesThereAreAndHowev
   if (!backend().Traits().copy || !backend().Traits().block)
     GTEST_SKIP() << "this backend makes no copies of block volumes";
   const auto rewrite = [](const StoredVolume& volume, char byte) {
-    for (int64_t at = 0; at < volume.size_bytes; at += kMiB)
-      Write(volume, at, std::string(kMiB, byte));
+    WriteAll(volume, 0, volume.size_bytes, kMiB, std::string(kMiB, byte));
   };
   const int64_t size = backend().Usage()->largest_bytes / 4 / kMiB * kMiB;
   const auto source = Create("source", size);

@@ -40,11 +40,16 @@ class BackendContract : public testing::TestWithParam<BackendParam> {
   absl::StatusOr<StoredVolume> Create(const std::string& id, int64_t size_bytes,
                                       const std::string& fs_type = "",
                                       const std::string& source = "",
-                                      VolumeKind kind = VolumeKind::kVolume);
+                                      VolumeKind kind = VolumeKind::kVolume,
+                                      const std::string& drive = "");
   // Whether the volume has what was asked for, and no more than a granule besides.
   static bool HasSize(const StoredVolume& volume, int64_t size_bytes);
 
   std::unique_ptr<BackendUnderTest> tested_;
 };
+
+// What holds where a drive is named; for every backend, and once more for those that can have
+// several drives, on two of them.
+class NamedDriveContract : public BackendContract {};
 
 }  // namespace ashlar::node_agent

@@ -1,9 +1,13 @@
 // The contract suites that the fakes pass, on the real kernel.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "lib/system/command_runner.h"
 #include "node-agent/storage/directory/directory_backend.h"
 #include "node-agent/storage/file/file_backend.h"
 #include "node-agent/storage/namespace/namespace_medium.h"
 #include "node-agent/storage/partition/partition_backend.h"
+#include "node-agent/storage/spread_backend.h"
 #include "node-agent/storage/wholedrive/whole_drive_backend.h"
 #include "node-agent/testing/backend_contract.h"
 #include "node-agent/testing/fake_nvme.h"
@@ -23,7 +27,7 @@ class RealKernel final : public KernelUnderTest {
     FileBackend backend(commands, {lab_.root()});
     if (!backend.RemoveLeftovers().ok()) return "";
     const VolumeFacts facts{name, "p", "u", VolumeMode::kFilesystem, "ext4"};
-    const auto made = backend.Create({}, facts, 20 * kMiB);
+    const auto made = backend.Create({}, facts, 20 * kMiB, "");
     return made.ok() ? made->path : "";
   }
 
@@ -55,9 +59,35 @@ class FileBackendUnderTest final : public BackendUnderTest {
   std::unique_ptr<FileBackend> backend_;
 };
 
+// A pool of File on two drives, as its medium has it.
+class FileDrivesUnderTest final : public BackendUnderTest {
+ public:
+  FileDrivesUnderTest() { Reopen(); }
+  StorageBackend& backend() override { return backend_; }
+  void Reopen() override {
+    std::vector<SpreadPart> parts;
+    for (const std::string& root : roots_) {
+      auto file = std::make_shared<FileBackend>(commands_, FileBackendOptions{root});
+      EXPECT_EQ(file->RemoveLeftovers(), absl::OkStatus());
+      parts.push_back({root, std::move(file)});
+    }
+    backend_.SetParts(std::move(parts), {});
+  }
+
+ private:
+  LoopLab lab_;
+  const std::vector<std::string> roots_ = {lab_.MakeFilesystem("xfs", 320 * kMiB),
+                                           lab_.MakeFilesystem("xfs", 400 * kMiB)};
+  sys::PosixCommandRunner commands_;
+  SpreadBackend backend_;
+};
+
+template <size_t kDrives>
 class PartitionBackendUnderTest final : public BackendUnderTest {
  public:
   PartitionBackendUnderTest() {
+    for (size_t i = 0; i < kDrives; ++i)
+      drives_.push_back({absl::StrCat("drive-", i), lab_.MakeDrive(400 * kMiB)});
     for (const PartitionDrive& drive : drives_)
       EXPECT_EQ(PartitionBackend::Claim(drive.device, drive.id, "uid-1"), absl::OkStatus());
     Reopen();
@@ -73,24 +103,28 @@ class PartitionBackendUnderTest final : public BackendUnderTest {
 
  private:
   LoopLab lab_;
-  const std::vector<PartitionDrive> drives_ = {{"drive-1", lab_.MakeDrive(400 * kMiB)}};
+  std::vector<PartitionDrive> drives_;
   sys::PosixCommandRunner commands_;
   std::unique_ptr<PartitionBackend> backend_;
 };
 
+template <size_t kDrives>
 class WholeDriveBackendUnderTest final : public BackendUnderTest {
  public:
   static constexpr int64_t kDriveBytes = 400 * kMiB;
-  WholeDriveBackendUnderTest() { Reopen(); }
+  WholeDriveBackendUnderTest() {
+    for (size_t i = 0; i < kDrives; ++i) drives_.push_back(lab_.MakeDrive(kDriveBytes));
+    Reopen();
+  }
   StorageBackend& backend() override { return *backend_; }
   void Reopen() override {
     backend_.reset();
     backend_ = std::make_unique<WholeDriveBackend>(commands_, scanner_, "uid-1",
                                                    lab_.Path("records"), lab_.Path("links"));
     std::vector<WholeDrive> drives;
-    const auto found = scanner_.Scan({drive_});
+    const auto found = scanner_.Scan(drives_);
     for (const Drive& drive : *found)
-      if (drive.device == drive_) drives.push_back({drive});
+      if (std::count(drives_.begin(), drives_.end(), drive.device) > 0) drives.push_back({drive});
     EXPECT_EQ(backend_->SetDrives(drives, 0, 0).status(), absl::OkStatus());
   }
 
@@ -98,7 +132,7 @@ class WholeDriveBackendUnderTest final : public BackendUnderTest {
 
  private:
   LoopLab lab_;
-  const std::string drive_ = lab_.MakeDrive(kDriveBytes);
+  std::vector<std::string> drives_;
   sys::PosixCommandRunner commands_;
   sys::KernelMountTable mounts_;
   sys::KernelLoopDevices loops_;
@@ -190,12 +224,25 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(BackendParam{"FileFull", MakeFile<false>},
                     BackendParam{"FileSparse", MakeFile<true>},
                     BackendParam{"Directory", Make<DirectoryBackendUnderTest>},
-                    BackendParam{"Partition", Make<PartitionBackendUnderTest>},
+                    BackendParam{"Partition", Make<PartitionBackendUnderTest<1>>},
                     BackendParam{"NamespaceCreated", MakeNamespace<false>, 4 * kMiB},
                     BackendParam{"NamespacePrepared", MakeNamespace<true>,
                                  NamespaceBackendUnderTest::kBytes},
-                    BackendParam{"WholeDrive", Make<WholeDriveBackendUnderTest>,
-                                 WholeDriveBackendUnderTest::kDriveBytes}),
+                    BackendParam{"WholeDrive", Make<WholeDriveBackendUnderTest<1>>,
+                                 WholeDriveBackendUnderTest<1>::kDriveBytes}),
+    [](const auto& param) { return param.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Real, NamedDriveContract,
+    testing::Values(BackendParam{"File", MakeFile<false>},
+                    BackendParam{"FileDrives", Make<FileDrivesUnderTest>},
+                    BackendParam{"Directory", Make<DirectoryBackendUnderTest>},
+                    BackendParam{"Partition", Make<PartitionBackendUnderTest<2>>},
+                    BackendParam{"NamespaceCreated", MakeNamespace<false>, 4 * kMiB},
+                    BackendParam{"NamespacePrepared", MakeNamespace<true>,
+                                 NamespaceBackendUnderTest::kBytes},
+                    BackendParam{"WholeDrive", Make<WholeDriveBackendUnderTest<2>>,
+                                 WholeDriveBackendUnderTest<2>::kDriveBytes}),
     [](const auto& param) { return param.param.name; });
 
 }  // namespace

@@ -19,13 +19,15 @@ class FakeBackend final : public StorageBackend {
   // `folder` exists.
   FakeBackend(std::string folder, int64_t capacity_bytes)
       : folder_(std::move(folder)), capacity_bytes_(capacity_bytes) {}
+  // Each volume lies on one of these drives: capacities by id.
+  FakeBackend(std::string folder, std::map<std::string, int64_t> drives);
 
   Failures& failures() { return failures_; }
 
   BackendTraits Traits() const override { return {true, {"ext4"}, true, true}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -34,11 +36,16 @@ class FakeBackend final : public StorageBackend {
   absl::Status Remove(const CallContext& context, const std::string& id) override;
 
  private:
-  int64_t Allocated() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  PoolUsage UsageLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(int64_t more_bytes, const std::string& drive)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Where a new volume comes to lie.
+  absl::StatusOr<std::string> ChooseDrive(const VolumeFacts& facts, int64_t size_bytes,
+                                          std::string drive) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const std::string folder_;
   const int64_t capacity_bytes_;
+  const std::map<std::string, int64_t> drives_;
   Failures failures_;
   Mutex mu_;
   std::map<std::string, StoredVolume> volumes_ ABSL_GUARDED_BY(mu_);

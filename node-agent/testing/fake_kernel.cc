@@ -59,7 +59,8 @@ absl::StatusOr<sys::HeldLoopDevice> FakeKernel::Loops::Attach(const CallContext&
 absl::StatusOr<std::vector<sys::LoopDevice>> FakeKernel::Loops::List() {
   MutexLock lock(kernel_.state_->mu);
   std::vector<sys::LoopDevice> all;
-  for (const auto& [path, device] : kernel_.state_->devices) all.push_back(device);
+  for (const auto& [path, device] : kernel_.state_->devices)
+    if (kernel_.state_->lost.count(path) == 0) all.push_back(device);
   return all;
 }
 
@@ -68,6 +69,8 @@ absl::StatusOr<sys::LoopDevice> FakeKernel::Loops::Inspect(const std::string& de
   const auto it = kernel_.state_->devices.find(device);
   if (it == kernel_.state_->devices.end())
     return absl::NotFoundError(absl::StrCat(device, " is not attached"));
+  if (kernel_.state_->lost.count(device) > 0)
+    return absl::InternalError(absl::StrCat("state of ", device, ": Input/output error"));
   return it->second;
 }
 
@@ -87,6 +90,16 @@ absl::Status FakeKernel::Loops::Detach(const std::string& device,
   state.ClearUnused(device);
   if (state.devices.count(device) == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(device, " is in use"));
+}
+
+absl::Status FakeKernel::Loops::Abandon(const std::string& device) {
+  ASHLAR_RETURN_IF_ERROR(kernel_.failures_->Take("Abandon"));
+  State& state = *kernel_.state_;
+  MutexLock lock(state.mu);
+  if (const auto it = state.devices.find(device); it != state.devices.end())
+    it->second.auto_clear = true;
+  state.ClearUnused(device);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<sys::MountEntry>> FakeKernel::Mounts::List() {
@@ -172,6 +185,17 @@ absl::Status FakeKernel::Mounts::Unmount(const std::string& target) {
     break;
   }
   return absl::OkStatus();
+}
+
+void FakeKernel::Lose(const std::string& device) {
+  MutexLock lock(state_->mu);
+  state_->lost.insert(device);
+}
+
+void FakeKernel::Stain(const std::string& target) {
+  MutexLock lock(state_->mu);
+  for (Mount& mount : state_->mounts)
+    if (mount.entry.mount_point == target) mount.entry.super_options = "ro";
 }
 
 bool FakeKernel::IsFrozen(const std::string& target) {

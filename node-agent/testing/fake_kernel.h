@@ -24,6 +24,11 @@ class FakeKernel {
 
   sys::LoopDevices& loops() { return loops_; }
   sys::MountTable& mounts() { return mounts_; }
+  // The file of the loop device is on a filesystem whose drive went: the device stays and can't be
+  // asked for it.
+  void Lose(const std::string& device);
+  // The filesystem that is mounted there becomes read-only, as after an error.
+  void Stain(const std::string& target);
   // Whether the filesystem that is mounted there is frozen.
   bool IsFrozen(const std::string& target);
   // Methods are those of the two interfaces that change something.
@@ -40,6 +45,7 @@ class FakeKernel {
     Mutex mu;
     std::map<std::string, sys::LoopDevice> devices ABSL_GUARDED_BY(mu);
     std::multiset<std::string> held ABSL_GUARDED_BY(mu);
+    std::set<std::string> lost ABSL_GUARDED_BY(mu);
     std::vector<Mount> mounts ABSL_GUARDED_BY(mu);
     std::set<std::pair<uint32_t, uint32_t>> frozen ABSL_GUARDED_BY(mu);  // devices
     uint32_t next_device ABSL_GUARDED_BY(mu) = 4096;
@@ -58,6 +64,7 @@ class FakeKernel {
     absl::StatusOr<sys::LoopDevice> Inspect(const std::string& device) override;
     absl::Status UpdateCapacity(const std::string& device) override;
     absl::Status Detach(const std::string& device, const sys::FileIdentity& backing) override;
+    absl::Status Abandon(const std::string& device) override;
 
    private:
     FakeKernel& kernel_;

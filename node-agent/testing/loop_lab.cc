@@ -181,6 +181,13 @@ absl::Status SteppedLoops::UpdateCapacity(const std::string& device) {
   return status;
 }
 
+absl::Status SteppedLoops::Abandon(const std::string& device) {
+  hook_("before abandon");
+  const absl::Status status = kernel_.Abandon(device);
+  hook_("after abandon");
+  return status;
+}
+
 absl::Status SteppedLoops::Detach(const std::string& device, const sys::FileIdentity& backing) {
   hook_("before detach");
   const absl::Status status = kernel_.Detach(device, backing);

@@ -76,6 +76,7 @@ class SteppedLoops final : public sys::LoopDevices {
   }
   absl::Status UpdateCapacity(const std::string& device) override;
   absl::Status Detach(const std::string& device, const sys::FileIdentity& backing) override;
+  absl::Status Abandon(const std::string& device) override;
 
  private:
   const StepHook& hook_;

@@ -19,8 +19,10 @@
 #include "lib/system/files.h"
 #include "node-agent/inventory/drive_scanner.h"
 #include "node-agent/storage/lvm/lvm_backend.h"
+#include "node-agent/storage/lvm/lvm_dependencies.h"
 #include "node-agent/storage/media.h"
 #include "node-agent/testing/backend_contract.h"
+#include "node-agent/volume/snapshot_extents.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -40,11 +42,11 @@ class LvmUnderTest final : public BackendUnderTest {
     const auto drives = scanner_.Scan({});
     const std::string group = GroupName(record_.spec.uid);
     EXPECT_EQ(Lvm({"vgremove", "--force", "--yes", group}), absl::OkStatus());
-    for (const Drive& drive : *drives) {
-      if (Matches(*record_.spec.devices, drive) && drive.signature.type == "LVM2_member") {
-        EXPECT_EQ(Lvm({"pvremove", "--yes", drive.device}), absl::OkStatus());
-      }
-    }
+    std::vector<std::string> remove = {"pvremove", "--yes"};
+    for (const Drive& drive : *drives)
+      if (Matches(*record_.spec.devices, drive) && drive.signature.type == "LVM2_member")
+        remove.push_back(drive.device);
+    EXPECT_EQ(Lvm(remove), absl::OkStatus());
   }
   StorageBackend& backend() override { return *opened_.backend; }
   void Reopen() override {
@@ -67,6 +69,7 @@ class LvmUnderTest final : public BackendUnderTest {
     return devices;
   }
   const OpenedPool& opened() const { return opened_; }
+  const PoolSpec& spec() const { return record_.spec; }
   LogicalVolume ThinPool() {
     const auto group = dynamic_cast<LvmBackend&>(backend()).Refresh();
     return group.ok() && group->Find(kThinPool) != nullptr ? *group->Find(kThinPool)
@@ -132,7 +135,9 @@ TEST(LvmThinPool, MetadataGrowIntoTheirReserveAndThenNoVolumeIsCarved) {
   spec.sparse = true;
   LvmUnderTest pool(spec);
   const auto create = [&](const char* id) {
-    return pool.backend().Create({}, {id, "p", "uid-1", VolumeMode::kBlock, ""}, 8 * kMiB).status();
+    return pool.backend()
+        .Create({}, {id, "p", "uid-1", VolumeMode::kBlock, ""}, 8 * kMiB, "")
+        .status();
   };
   const auto metadata = [&] { return pool.ThinPool().metadata_bytes; };
   EXPECT_EQ(create("first"), absl::OkStatus());
@@ -153,11 +158,72 @@ TEST(LvmThinPool, MetadataGrowIntoTheirReserveAndThenNoVolumeIsCarved) {
   EXPECT_LT(pool.ThinPool().metadata_percent, 97) << "volumes that exist can go on";
 }
 
+TEST(LvmThinPool, TellsWhichBlocksOfASnapshotWereWrittenAndChanged) {
+  PoolSpec spec = Spec();
+  spec.sparse = true;
+  LvmUnderTest pool(spec);
+  const auto create = [&](const char* id, VolumeKind kind, const char* source) {
+    auto made = pool.backend().Create({}, {id, "p", "uid-1", VolumeMode::kBlock, "", kind, source},
+                                      64 * kMiB, "");
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const StoredVolume volume = create("v", VolumeKind::kVolume, "");
+  const auto write = [&](int64_t mib, char byte) {
+    const std::string bytes(kMiB, byte);
+    const auto fd = sys::OpenFile(volume.path, O_WRONLY);
+    ASSERT_EQ(pwrite(fd->get(), bytes.data(), bytes.size(), mib * kMiB), kMiB);
+    ASSERT_EQ(fsync(fd->get()), 0);
+  };
+  const auto ranges = [](const StoredVolume& snapshot, const std::optional<StoredVolume>& base,
+                         int64_t offset) {
+    auto extents = SnapshotExtents::Open({}, snapshot, base, offset);
+    EXPECT_TRUE(extents.ok()) << extents.status();
+    std::vector<ByteRange> all;
+    while (!extents->AtEnd()) {
+      const auto part = extents->Next();
+      EXPECT_TRUE(part.ok()) << part.status();
+      AppendRanges(all, *part);
+    }
+    return all;
+  };
+  write(1, 'a');
+  write(8, 'a');
+  const StoredVolume before = create("s0", VolumeKind::kSnapshot, "v");
+  write(8, 'b');
+  write(40, 'b');
+  const StoredVolume after = create("s1", VolumeKind::kSnapshot, "v");
+  write(1, 'c');  // of which neither snapshot has anything
+  const ByteRange first{kMiB, kMiB}, second{8 * kMiB, kMiB}, third{40 * kMiB, kMiB};
+  EXPECT_EQ(ranges(before, std::nullopt, 0), (std::vector{first, second}));
+  EXPECT_EQ(ranges(after, std::nullopt, 0), (std::vector{first, second, third}));
+  EXPECT_EQ(ranges(after, before, 0), (std::vector{second, third}));
+  EXPECT_EQ(ranges(after, before, 9 * kMiB), (std::vector{third}));
+  EXPECT_EQ(ranges(after, after, 0), std::vector<ByteRange>{});
+
+  // What a process that died was reading is let go of by the next one.
+  const std::string name = ThinPoolDevice(GroupName(pool.spec().uid));
+  sys::PosixCommandRunner commands;
+  const auto held = [&] {
+    return HoldsMetadata(commands.Run({}, {"dmsetup", "status", name})->out);
+  };
+  ASSERT_EQ(
+      sys::RunChecked(commands, {}, {"dmsetup", "message", name, "0", "reserve_metadata_snap"}),
+      absl::OkStatus());
+  EXPECT_TRUE(held());
+  pool.Reopen();
+  EXPECT_FALSE(held());
+  EXPECT_EQ(pool.backend().Remove({}, "s0"), absl::OkStatus());
+  const auto gone = SnapshotExtents::Open({}, after, before, 0);
+  EXPECT_FALSE(gone.ok());
+  EXPECT_FALSE(held());
+}
+
 TEST(LvmFull, BytesThatAVolumeGrowsByAreZeroBeforeAnybodySeesThem) {
   const PoolSpec spec = Spec();
   LvmUnderTest pool(spec);
   const auto made =
-      pool.backend().Create({}, {"v", "p", "uid-1", VolumeMode::kBlock, ""}, 8 * kMiB);
+      pool.backend().Create({}, {"v", "p", "uid-1", VolumeMode::kBlock, ""}, 8 * kMiB, "");
   ASSERT_TRUE(made.ok()) << made.status();
   // What lay on the drives before they were taken.
   constexpr char kOld[] = "old";
@@ -200,7 +266,7 @@ TEST(LvmRoom, WhatIsAllocatableCanBeCarvedToTheLastMiB) {
       ASSERT_LT(i, 4);
       const int64_t size = i < 3 ? (11 + 4 * i) * kMiB : usage.largest_bytes;
       const auto made = pool.backend().Create(
-          {}, {absl::StrCat("v", i), "p", "uid-1", VolumeMode::kBlock, ""}, size);
+          {}, {absl::StrCat("v", i), "p", "uid-1", VolumeMode::kBlock, ""}, size, "");
       ASSERT_TRUE(made.ok()) << made.status();
       EXPECT_LT(made->size_bytes - size, layout.stripes * kMiB);
       const PoolUsage after = *pool.backend().Usage();
@@ -214,27 +280,69 @@ TEST(LvmRoom, WhatIsAllocatableCanBeCarvedToTheLastMiB) {
   }
 }
 
-std::unique_ptr<BackendUnderTest> MakeLinear() { return std::make_unique<LvmUnderTest>(Spec()); }
+// A pool for all tests of one kind of volume, one after the other: to make and remove one takes
+// longer than most of them. What a test left is removed as any volume is.
+class KeptPool final : public BackendUnderTest {
+ public:
+  explicit KeptPool(const PoolSpec& spec) {
+    if (kept_ != nullptr && !(kept_->spec() == spec)) kept_.reset();
+    if (kept_ == nullptr) {
+      kept_ = std::make_unique<LvmUnderTest>(spec);
+      return;
+    }
+    const auto left = kept_->backend().List();
+    for (const StoredVolume& volume : *left)
+      EXPECT_EQ(kept_->backend().Remove({}, volume.facts.id), absl::OkStatus());
+    kept_->Reopen();
+  }
+  StorageBackend& backend() override { return kept_->backend(); }
+  void Reopen() override { kept_->Reopen(); }
+  std::vector<std::string> Raw() override { return kept_->Raw(); }
+
+  class End final : public testing::Environment {
+    void TearDown() override { kept_.reset(); }
+  };
+
+ private:
+  static std::unique_ptr<LvmUnderTest> kept_;
+};
+std::unique_ptr<LvmUnderTest> KeptPool::kept_;
+const testing::Environment* const end = testing::AddGlobalTestEnvironment(new KeptPool::End);
+
+std::unique_ptr<BackendUnderTest> MakeLinear() { return std::make_unique<KeptPool>(Spec()); }
 std::unique_ptr<BackendUnderTest> MakeStriped() {
   PoolSpec spec = Spec();
   spec.lvm.stripes = 2;
-  return std::make_unique<LvmUnderTest>(spec);
+  return std::make_unique<KeptPool>(spec);
 }
 std::unique_ptr<BackendUnderTest> MakeMirrored() {
   PoolSpec spec = Spec();
   spec.lvm.mirrors = 1;
-  return std::make_unique<LvmUnderTest>(spec);
+  return std::make_unique<KeptPool>(spec);
+}
+std::unique_ptr<BackendUnderTest> MakeStripedMirror() {  // LVM calls it raid10; of four drives
+  PoolSpec spec = Spec();
+  spec.lvm.stripes = 2;
+  spec.lvm.mirrors = 1;
+  return std::make_unique<KeptPool>(spec);
 }
 std::unique_ptr<BackendUnderTest> MakeThin() {
   PoolSpec spec = Spec();
   spec.sparse = true;
-  return std::make_unique<LvmUnderTest>(spec);
+  return std::make_unique<KeptPool>(spec);
 }
+
+INSTANTIATE_TEST_SUITE_P(Lvm, NamedDriveContract,
+                         testing::Values(BackendParam{"Linear", MakeLinear},
+                                         BackendParam{"Striped", MakeStriped, 2 * kMiB},
+                                         BackendParam{"Thin", MakeThin}),
+                         [](const auto& param) { return param.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Lvm, BackendContract,
                          testing::Values(BackendParam{"Linear", MakeLinear},
                                          BackendParam{"Striped", MakeStriped, 2 * kMiB},
                                          BackendParam{"Mirrored", MakeMirrored},
+                                         BackendParam{"StripedMirror", MakeStripedMirror, 2 * kMiB},
                                          BackendParam{"Thin", MakeThin}),
                          [](const auto& param) { return param.param.name; });
 

@@ -1,6 +1,6 @@
 // The backend Directory on XFS with project quotas, which the kernel of a build machine need not
 // have: inside a guest of the drive lab. ASHLAR_TEST_DIRECTORY is an empty directory of such a
-// filesystem of 1 GiB or so.
+// filesystem of 1 GiB or so, ASHLAR_TEST_RAW the drive that it lies on.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -35,12 +35,21 @@ class XfsDirectory final : public BackendUnderTest {
     backend_ = std::make_unique<DirectoryBackend>(DirectoryBackendOptions{Root()});
     ASSERT_EQ(backend_->Open(), absl::OkStatus());
   }
+  std::vector<std::string> Raw() override {
+    const char* raw = std::getenv("ASHLAR_TEST_RAW");
+    return raw == nullptr ? std::vector<std::string>{} : std::vector<std::string>{raw};
+  }
 
  private:
   std::unique_ptr<DirectoryBackend> backend_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Quota, BackendContract,
+                         testing::Values(BackendParam{
+                             "DirectoryXfs", [] { return std::make_unique<XfsDirectory>(); }}),
+                         [](const auto& param) { return param.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Quota, NamedDriveContract,
                          testing::Values(BackendParam{
                              "DirectoryXfs", [] { return std::make_unique<XfsDirectory>(); }}),
                          [](const auto& param) { return param.param.name; });
@@ -61,7 +70,7 @@ std::pair<int64_t, int> FillFile(const std::string& path) {
 }
 
 absl::StatusOr<StoredVolume> Make(StorageBackend& backend, const std::string& id) {
-  return backend.Create({}, {id, "p", "u", VolumeMode::kFilesystem, "xfs"}, 20 * kMiB);
+  return backend.Create({}, {id, "p", "u", VolumeMode::kFilesystem, "xfs"}, 20 * kMiB, "");
 }
 
 TEST(XfsProjects, ATenantGetsItsBytesAndFilesAndNotOneMore) {

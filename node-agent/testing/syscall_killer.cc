@@ -27,11 +27,12 @@ namespace {
 // Not among them is fsync: what was written stays when a process dies.
 const std::map<long, std::string>& ChangingCalls() {
   static const std::map<long, std::string> calls = {
-      {SYS_write, "write"},         {SYS_pwrite64, "pwrite"}, {SYS_ftruncate, "ftruncate"},
-      {SYS_fallocate, "fallocate"}, {SYS_rename, "rename"},   {SYS_renameat, "renameat"},
-      {SYS_renameat2, "renameat2"}, {SYS_unlink, "unlink"},   {SYS_unlinkat, "unlinkat"},
-      {SYS_mkdir, "mkdir"},         {SYS_mkdirat, "mkdirat"}, {SYS_rmdir, "rmdir"},
-      {SYS_fsetxattr, "fsetxattr"}, {SYS_mount, "mount"},     {SYS_umount2, "umount"}};
+      {SYS_write, "write"},          {SYS_pwrite64, "pwrite"}, {SYS_ftruncate, "ftruncate"},
+      {SYS_fallocate, "fallocate"},  {SYS_rename, "rename"},   {SYS_renameat, "renameat"},
+      {SYS_renameat2, "renameat2"},  {SYS_unlink, "unlink"},   {SYS_unlinkat, "unlinkat"},
+      {SYS_mkdir, "mkdir"},          {SYS_mkdirat, "mkdirat"}, {SYS_rmdir, "rmdir"},
+      {SYS_fsetxattr, "fsetxattr"},  {SYS_mount, "mount"},     {SYS_umount2, "umount"},
+      {SYS_move_mount, "move_mount"}};
   return calls;
 }
 

@@ -1,12 +1,13 @@
 #include "node-agent/trim/trim_plan.h"
 
+#include "lib/base/fnv.h"
+
 namespace ashlar::node_agent {
 namespace {
 
-// FNV-1a: the same in every process, unlike absl::Hash.
-uint64_t StableHash(absl::string_view text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+// Its low bits depend on every byte.
+uint64_t Spread(absl::string_view text) {
+  const uint64_t hash = Fnv1a(text);
   return hash ^ (hash >> 32);
 }
 
@@ -16,7 +17,7 @@ std::optional<absl::Time> NextTrim(absl::string_view volume, TrimSchedule schedu
                                    absl::Time after) {
   if (schedule == TrimSchedule::kNever) return std::nullopt;
   const int64_t period = schedule == TrimSchedule::kDaily ? 24 * 3600 : 7 * 24 * 3600;
-  const int64_t phase = static_cast<int64_t>(StableHash(volume) % static_cast<uint64_t>(period));
+  const int64_t phase = static_cast<int64_t>(Spread(volume) % static_cast<uint64_t>(period));
   const int64_t now = absl::ToUnixSeconds(after);
   const int64_t behind = ((now - phase) % period + period) % period;  // since the last time
   return absl::FromUnixSeconds(now + period - behind);

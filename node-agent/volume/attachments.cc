@@ -6,10 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "lib/system/mount_device.h"
 #include "node-agent/inventory/drive_scanner.h"
 
 namespace ashlar::node_agent {
 namespace {
+
+bool IsLoop(const std::string& device) { return absl::StartsWith(device, "/dev/loop"); }
 
 Attachment Of(const sys::LoopDevice& loop) {
   return {loop.path, loop.major, loop.minor, 0, nullptr};
@@ -98,8 +101,11 @@ absl::Status Attachments::UpdateCapacity(const StoredVolume& stored, const std::
 
 absl::Status Attachments::Detach(const StoredVolume& stored, const std::string& device) {
   if (stored.form != VolumeForm::kImage) return absl::OkStatus();
+  if (IsLost(device)) return loops_.Abandon(device);
   const absl::StatusOr<sys::FileIdentity> backing = BackingOf(stored);
   if (absl::IsNotFound(backing.status())) return absl::OkStatus();
+  // A filesystem that has stopped tells nothing of the image; the device may be gone already.
+  if (!backing.ok() && !device.empty() && IsGone(device)) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(backing.status());
   if (!device.empty()) return loops_.Detach(device, *backing);
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::LoopDevice> loops, loops_.List());
@@ -111,6 +117,29 @@ absl::Status Attachments::Detach(const StoredVolume& stored, const std::string& 
     ASHLAR_RETURN_IF_ERROR(loops_.Detach(loop.path, *backing));
   }
   return absl::OkStatus();
+}
+
+bool Attachments::IsLost(const std::string& device) {
+  if (!IsLoop(device)) return false;
+  const absl::StatusOr<sys::LoopDevice> loop = loops_.Inspect(device);
+  // XFS that has stopped answers every question with an error.
+  if (!loop.ok()) return absl::IsInternal(loop.status());
+  return major(loop->backing.device) != 0 && !sys::HasBlockDevice(loop->backing.device);
+}
+
+bool Attachments::IsGone(const std::string& device) {
+  if (!IsLoop(device)) return !sys::Exists(device);
+  return IsLost(device) || absl::IsNotFound(loops_.Inspect(device).status());
+}
+
+bool Attachments::IsLeft(const sys::MountEntry& mount) {
+  if (absl::EndsWith(mount.root, "//deleted")) return true;
+  if (!absl::StartsWith(mount.source, "/dev/")) return false;
+  return IsLoop(mount.source) ? IsLost(mount.source) : !sys::HasDevice(mount);
+}
+
+absl::Status Attachments::Abandon(const std::string& device) {
+  return IsLost(device) ? loops_.Abandon(device) : absl::OkStatus();
 }
 
 }  // namespace ashlar::node_agent

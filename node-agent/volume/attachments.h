@@ -46,7 +46,18 @@ class Attachments {
   // FailedPrecondition: in use, or a stranger has attached the image.
   absl::Status Detach(const StoredVolume& stored, const std::string& device);
 
+  // A drive that is unplugged leaves mounts, and loop devices over files on it, that answer with
+  // errors for ever, also when it is back.
+  // Whether the mount is such a one, or of a device node that is no more.
+  bool IsLeft(const sys::MountEntry& mount);
+  // Whether `device` is such a loop device, or is not there.
+  bool IsGone(const std::string& device);
+  // Detaches `device` after its last user if it is such a loop device.
+  absl::Status Abandon(const std::string& device);
+
  private:
+  bool IsLost(const std::string& device);
+
   sys::LoopDevices& loops_;
 };
 

@@ -14,11 +14,20 @@
 namespace ashlar::node_agent {
 namespace {
 
+class NoPods final : public PodDevices {
+ public:
+  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const std::string&,
+                                              const std::string&) override {
+    return absl::UnavailableError("there is no kubelet");
+  }
+};
+
 // The stack with what makes inline volumes.
 struct InlineStack {
   InlineStack(const LoopLab& lab, std::string pool)
       : agent(lab.Path("state"), {lab.Path("kubelet"), lab.Path("state/inline")}),
-        inline_volumes(agent.volumes, agent.pools, lab.Path("state/inline"), agent.clock, [] {}),
+        inline_volumes(agent.volumes, agent.pools, near, lab.Path("state/inline"), agent.clock,
+                       [] {}),
         pool_path(std::move(pool)) {}
 
   absl::Status Start() {
@@ -34,6 +43,8 @@ struct InlineStack {
   }
 
   AgentStack agent;
+  NoPods pods;
+  NearDrives near{pods, [] { return NearFacts{}; }};
   InlineVolumes inline_volumes;
   const std::string pool_path;
 };

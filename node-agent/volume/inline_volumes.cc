@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 
@@ -53,6 +54,35 @@ absl::Status InlineVolumes::CheckAllowed(const InlineVolumeArgs& args) {
                    " gives at most ", most, " by its spec.inlineVolumes.maxSize"));
 }
 
+absl::Status InlineVolumes::CarveNear(const CallContext& context, const InlineVolumeArgs& args,
+                                      EnsureVolumeArgs carve) {
+  ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend, pools_.Backend(args.pool));
+  ASHLAR_ASSIGN_OR_RETURN(const PoolUsage usage, backend->Usage());
+  ASHLAR_ASSIGN_OR_RETURN(const int64_t size, RoundedSize(args.size_bytes, args.fs_type));
+  ASHLAR_ASSIGN_OR_RETURN(const NearPlan plan, near_.Plan(context, usage, size, *args.near));
+  absl::Status carved;
+  for (const NearDrive& drive : plan.drives) {
+    carve.drive = drive.id;
+    carve.locality = {plan.gpus, std::string(LevelName(drive.level))};
+    carved = volumes_.Ensure(context, carve).status();
+    if (carved.ok())
+      LogInfo("inline volume carved near GPUs", {{"volume", args.id},
+                                                 {"drive", drive.id},
+                                                 {"level", carve.locality.level},
+                                                 {"gpus", absl::StrJoin(plan.gpus, ", ")},
+                                                 {"request", context.request_id}});
+    // Somebody may have taken its room, or the drive leaves the pool.
+    if (!absl::IsResourceExhausted(carved) && !absl::IsFailedPrecondition(carved)) return carved;
+  }
+  if (!plan.anywhere) return carved;
+  if (!plan.why.empty())
+    LogWarning("inline volume is carved wherever there is room",
+               {{"volume", args.id}, {"why", plan.why}, {"request", context.request_id}});
+  carve.drive.clear();
+  carve.locality = {};
+  return volumes_.Ensure(context, carve).status();
+}
+
 absl::Status InlineVolumes::Make(const CallContext& context, const InlineVolumeArgs& args) {
   EnsureVolumeArgs carve;
   carve.id = args.id;
@@ -60,7 +90,11 @@ absl::Status InlineVolumes::Make(const CallContext& context, const InlineVolumeA
   carve.size_bytes = args.size_bytes;
   carve.fs_type = args.fs_type;
   carve.kind = VolumeKind::kInline;
-  ASHLAR_RETURN_IF_ERROR(volumes_.Ensure(context, carve).status());
+  // A volume that exists stays where it is.
+  if (args.near && !volumes_.Find(args.id))
+    ASHLAR_RETURN_IF_ERROR(CarveNear(context, args, carve));
+  else
+    ASHLAR_RETURN_IF_ERROR(volumes_.Ensure(context, carve).status());
   StageArgs stage;
   stage.id = args.id;
   stage.staging_path = StagingPath(args.id);

@@ -28,6 +28,7 @@
 #include "lib/base/call_context.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
+#include "node-agent/near/near_drives.h"
 #include "node-agent/pool/pool_source.h"
 #include "node-agent/volume/volume_manager.h"
 
@@ -42,22 +43,26 @@ struct InlineVolumeArgs {
   std::vector<std::string> mount_flags;
   bool read_only = false;
   std::optional<uint32_t> mount_group;  // that shall own the filesystem
+  std::optional<NearArgs> near;         // unset: it lies on whichever drive the backend picks
 };
 
 class InlineVolumes {
  public:
   // Mounts each volume below `staging_root` before a pod sees it; the volume manager must accept
-  // paths there. `changed` is called when a volume was removed without a call. All must outlive it.
-  InlineVolumes(VolumeManager& volumes, PoolSource& pools, std::string staging_root, Clock& clock,
-                std::function<void()> changed)
+  // paths there. `near` says which drives are near the GPUs of a pod. `changed` is called when a
+  // volume was removed without a call. All must outlive it.
+  InlineVolumes(VolumeManager& volumes, PoolSource& pools, NearDrives& near,
+                std::string staging_root, Clock& clock, std::function<void()> changed)
       : volumes_(volumes),
         pools_(pools),
+        near_(near),
         staging_root_(std::move(staging_root)),
         clock_(clock),
         changed_(std::move(changed)) {}
   ~InlineVolumes() { Stop(); }
 
-  // FailedPrecondition: the pool gives no inline volumes, or none as large; names the field.
+  // FailedPrecondition: the pool gives no inline volumes, or none as large; names the field. So too
+  // if no drive is as near as is required.
   // AlreadyExists: the volume is another one.
   absl::Status Publish(const CallContext& context, const InlineVolumeArgs& args);
   // The target path goes, and with it an inline volume. If its pool is not ready the bytes are
@@ -76,6 +81,9 @@ class InlineVolumes {
   class Busy;
   absl::Status CheckAllowed(const InlineVolumeArgs& args);
   absl::Status Make(const CallContext& context, const InlineVolumeArgs& args);
+  // On the nearest drive that takes it.
+  absl::Status CarveNear(const CallContext& context, const InlineVolumeArgs& args,
+                         EnsureVolumeArgs carve);
   absl::Status TakeAway(const CallContext& context, const std::string& id);
   std::string StagingPath(const std::string& id) const;
   // TakeAway, or later, if that fails now.
@@ -83,6 +91,7 @@ class InlineVolumes {
 
   VolumeManager& volumes_;
   PoolSource& pools_;
+  NearDrives& near_;
   const std::string staging_root_;
   Clock& clock_;
   const std::function<void()> changed_;

@@ -20,8 +20,38 @@ constexpr char kId[] = "csi-0123456789abcdef";
 constexpr char kTarget[] = "/kubelet/pods/1/mount";
 constexpr char kStaging[] = "/state/inline/csi-0123456789abcdef";
 
+// Each pod has GPU-a.
+class OneGpu final : public PodDevices {
+ public:
+  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const std::string&,
+                                              const std::string&) override {
+    return std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a"}};
+  }
+};
+
+// Drive a is behind GPU-a's switch, b at its root; c is far.
+NearFacts Facts() {
+  NearFacts facts;
+  facts.gpus.emplace_back().set_uuid("GPU-a");
+  for (const auto& [drive, level] :
+       {std::pair{"a", "Switch"}, std::pair{"b", "Root"}, std::pair{"c", "System"}}) {
+    Drive known;
+    known.id = drive;
+    facts.drives.push_back(known);
+    v1alpha1::GpuDrivePath& path = facts.paths.emplace_back();
+    path.set_gpu("GPU-a");
+    path.set_drive(drive);
+    path.set_level(level);
+  }
+  return facts;
+}
+
 class InlineVolumesTest : public testing::Test {
  protected:
+  explicit InlineVolumesTest(std::map<std::string, int64_t> drives = {})
+      : backend_(drives.empty()
+                     ? std::make_shared<FakeBackend>(temporary_.path(), 500 * kMiB)
+                     : std::make_shared<FakeBackend>(temporary_.path(), std::move(drives))) {}
   void SetUp() override {
     std::filesystem::create_directory(temporary_.path() + "/journal");
     pools_.inline_volume_max_bytes = 100 * kMiB;
@@ -34,7 +64,7 @@ class InlineVolumesTest : public testing::Test {
                           attributes_},
         PathPolicy({"/kubelet", "/state/inline"}), boot_id);
     ASSERT_EQ(volumes_->Recover({}), absl::OkStatus());
-    inline_ = std::make_unique<InlineVolumes>(*volumes_, pools_, "/state/inline", clock_,
+    inline_ = std::make_unique<InlineVolumes>(*volumes_, pools_, near_, "/state/inline", clock_,
                                               [this] { ++changes_; });
   }
   // Mounts and loop devices are gone, and the records are of another boot.
@@ -64,13 +94,14 @@ class InlineVolumesTest : public testing::Test {
 
   TemporaryDirectory temporary_;
   std::unique_ptr<FakeKernel> kernel_ = std::make_unique<FakeKernel>();
-  std::shared_ptr<FakeBackend> backend_ =
-      std::make_shared<FakeBackend>(temporary_.path(), 500 * kMiB);
+  std::shared_ptr<FakeBackend> backend_;
   FakePools pools_{backend_};
   FileJournal journal_{temporary_.path() + "/journal"};
   sys::PosixCommandRunner commands_;
   SimulatedClock clock_;
   AttributeTable attributes_{temporary_.path() + "/journal"};
+  OneGpu pods_;
+  NearDrives near_{pods_, Facts};
   std::unique_ptr<VolumeManager> volumes_;
   std::unique_ptr<InlineVolumes> inline_;
   int changes_ = 0;
@@ -242,6 +273,61 @@ TEST_F(InlineVolumesTest, OtherVolumesAreUnpublishedAndNoMore) {
   ASSERT_EQ(inline_->Unpublish({}, "v", kTarget), absl::OkStatus());
   EXPECT_FALSE(MountedAt(kTarget));
   EXPECT_TRUE(MountedAt("/kubelet/staging"));
+}
+
+class NearVolumesTest : public InlineVolumesTest {
+ protected:
+  NearVolumesTest() : InlineVolumesTest({{"a", 50 * kMiB}, {"b", 50 * kMiB}, {"c", 100 * kMiB}}) {}
+  absl::Status PublishNear(const std::string& id, const std::string& level, bool required) {
+    InlineVolumeArgs args = Args(40 * kMiB);
+    args.id = id;
+    args.target_path = "/kubelet/pods/" + id;
+    args.near = NearArgs{"ml", "trainer", level, required};
+    return inline_->Publish({}, args);
+  }
+  // Where it lies and what is told of that.
+  std::string Place(const std::string& id) {
+    const auto volume = volumes_->Find(id);
+    if (!volume) return "nowhere";
+    const std::string gpus = volume->locality.gpus.empty() ? "" : volume->locality.gpus.front();
+    return volume->drive + " " + volume->locality.level + " " + gpus;
+  }
+};
+
+TEST_F(NearVolumesTest, EachLevelIsReachedInTurnAsNearerDrivesFillUpAndIsToldForGood) {
+  for (const char* id : {"v1", "v2", "v3"})
+    ASSERT_EQ(PublishNear(id, "Switch", false), absl::OkStatus());
+  for (const bool restarted : {false, true}) {
+    SCOPED_TRACE(restarted);
+    if (restarted) Restart("boot-1");
+    volumes_->LookForProblems();  // of which this backend tells none
+    EXPECT_EQ(Place("v1"), "a Switch GPU-a");
+    EXPECT_EQ(Place("v2"), "b Root GPU-a");
+    EXPECT_EQ(Place("v3"), "c System GPU-a");
+  }
+  // What exists stays where it is, though it would go elsewhere now.
+  ASSERT_EQ(inline_->Unpublish({}, "v1", "/kubelet/pods/v1"), absl::OkStatus());
+  ASSERT_EQ(PublishNear("v2", "Switch", true), absl::OkStatus());
+  EXPECT_EQ(Place("v2"), "b Root GPU-a");
+}
+
+TEST_F(NearVolumesTest, WhatIsRequiredIsHadOrRefusedAndNothingIsLeft) {
+  ASSERT_EQ(PublishNear("v1", "Switch", true), absl::OkStatus());
+  const absl::Status refused = PublishNear("v2", "Switch", true);
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("the nearest drive with room for 41943040 bytes is b at level Root; of "
+                        "nearer ones a (Switch) has room for 10485760"));
+  EXPECT_EQ(Place("v2"), "nowhere");
+  EXPECT_EQ(backend_->List()->size(), 1u);
+  ASSERT_EQ(PublishNear("v2", "Root", true), absl::OkStatus());
+  EXPECT_EQ(Place("v2"), "b Root GPU-a");
+}
+
+TEST_F(NearVolumesTest, ADriveThatRefusesAtTheLastMomentIsPassedOver) {
+  backend_->failures().FailNext("Create", absl::ResourceExhaustedError("somebody was faster"));
+  ASSERT_EQ(PublishNear("v1", "Root", true), absl::OkStatus());
+  EXPECT_EQ(Place("v1"), "b Root GPU-a");
 }
 
 }  // namespace

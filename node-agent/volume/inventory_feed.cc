@@ -34,19 +34,33 @@ bool DriveIsNews(const DriveReport& a, const DriveReport& b) {
   return before != after || a.pool != b.pool || HealthIsNews(a.drive.health, b.drive.health);
 }
 
+bool DriveRoomIsNews(const PoolUsage& a, const PoolUsage& b) {
+  if (a.drives.size() != b.drives.size()) return true;
+  for (size_t i = 0; i < a.drives.size(); ++i) {
+    const DriveUsage &before = a.drives[i], &after = b.drives[i];
+    if (before.id != after.id || before.allocated_bytes != after.allocated_bytes ||
+        FarApart(before.allocatable_bytes, after.allocatable_bytes, before.capacity_bytes) ||
+        (before.allocatable_bytes == 0) != (after.allocatable_bytes == 0))
+      return true;
+  }
+  return false;
+}
+
 bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
   return a.name != b.name || a.uid != b.uid || a.ready != b.ready || a.reason != b.reason ||
          a.message != b.message || a.devices != b.devices || a.volumes != b.volumes ||
          a.usage.allocated_bytes != b.usage.allocated_bytes ||
          FarApart(a.usage.capacity_bytes, b.usage.capacity_bytes, a.usage.capacity_bytes) ||
          FarApart(a.usage.allocatable_bytes, b.usage.allocatable_bytes, a.usage.capacity_bytes) ||
-         (a.usage.allocatable_bytes == 0) != (b.usage.allocatable_bytes == 0);
+         (a.usage.allocatable_bytes == 0) != (b.usage.allocatable_bytes == 0) ||
+         DriveRoomIsNews(a.usage, b.usage);
 }
 
 bool VolumeIsNews(const VolumeStatus& a, const VolumeStatus& b) {
   return !(a.facts == b.facts) || a.size_bytes != b.size_bytes || a.staged != b.staged ||
-         a.publications != b.publications || a.healthy != b.healthy || a.message != b.message ||
-         !(a.attributes == b.attributes) || a.attributes_message != b.attributes_message;
+         a.publications != b.publications || a.healthy != b.healthy || a.drive != b.drive ||
+         a.message != b.message || !(a.attributes == b.attributes) ||
+         a.attributes_message != b.attributes_message;
 }
 
 template <class Item, class Differs>
@@ -62,7 +76,8 @@ bool AnyNews(const std::vector<Item>& a, const std::vector<Item>& b, Differs dif
 bool IsNews(const InventorySnapshot& before, const InventorySnapshot& after) {
   return AnyNews(before.drives, after.drives, DriveIsNews) ||
          AnyNews(before.pools, after.pools, PoolIsNews) ||
-         AnyNews(before.volumes, after.volumes, VolumeIsNews);
+         AnyNews(before.volumes, after.volumes, VolumeIsNews) || before.claims != after.claims ||
+         IsNews(before.machine, after.machine);
 }
 
 void InventoryFeed::Start(absl::Duration looks) {
@@ -115,6 +130,7 @@ void InventoryFeed::Run(const std::stop_token& stop) {
     if (clock_.Now() >= next_publish) pools_.LookAtRestless(context);
     LookIfDue(context);
     volumes_.LookForProblems();
+    volumes_.HealStaged(context);
     Publish();
     next_publish = clock_.Now() + kPoolPeriod;
     MutexLock lock(mu_);
@@ -153,6 +169,7 @@ void InventoryFeed::LookAtDrives(const CallContext& context) {
     return;
   }
   nvme_.Fill(*drives);
+  machine_.SetDrives(*drives);
   drives_.clear();
   for (const Drive& drive : *drives) drives_.push_back({drive, pools_.PoolOfDrive(drive)});
 }
@@ -162,6 +179,8 @@ void InventoryFeed::Publish() {
   fresh->drives = drives_;
   fresh->pools = pools_.Statuses();
   fresh->volumes = volumes_.List();
+  fresh->machine = machine_.Look();
+  fresh->claims = claims_();
   for (VolumeStatus& volume : fresh->volumes)
     volume.attributes_message = limits_.Problem(volume.facts.id);
   for (PoolStatus& pool : fresh->pools)

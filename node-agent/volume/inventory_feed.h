@@ -9,9 +9,12 @@
 
 #include "lib/base/call_context.h"
 #include "lib/base/clock.h"
+#include "node-agent/claims/claim_record.h"
+#include "node-agent/gpu/gpu_watch.h"
 #include "node-agent/inventory/nvme_reader.h"
 #include "node-agent/limits/limit_keeper.h"
 #include "node-agent/pool/pool_set.h"
+#include "node-agent/topology/machine.h"
 #include "node-agent/volume/volume_manager.h"
 
 namespace ashlar::node_agent {
@@ -25,6 +28,8 @@ struct InventorySnapshot {
   std::vector<DriveReport> drives;
   std::vector<PoolStatus> pools;
   std::vector<VolumeStatus> volumes;
+  MachineReport machine;
+  std::vector<ClaimStatus> claims;
   uint64_t revision = 0;
 };
 
@@ -40,13 +45,17 @@ constexpr absl::Duration kFastLooks = absl::Seconds(5);
 
 class InventoryFeed {
  public:
+  // `claims` tells of them as they are now.
   InventoryFeed(DriveScanner& scanner, NvmeReader& nvme, PoolSet& pools, VolumeManager& volumes,
-                const LimitKeeper& limits, Clock& clock)
+                const LimitKeeper& limits, Machine& machine,
+                std::function<std::vector<ClaimStatus>()> claims, Clock& clock)
       : scanner_(scanner),
         nvme_(nvme),
         pools_(pools),
         volumes_(volumes),
         limits_(limits),
+        machine_(machine),
+        claims_(std::move(claims)),
         clock_(clock) {}
   ~InventoryFeed() { Stop(); }
 
@@ -80,6 +89,8 @@ class InventoryFeed {
   PoolSet& pools_;
   VolumeManager& volumes_;
   const LimitKeeper& limits_;
+  Machine& machine_;  // of the looking thread
+  const std::function<std::vector<ClaimStatus>()> claims_;
   Clock& clock_;
   absl::Duration looks_;
   std::vector<DriveReport> drives_;  // of the looking thread

@@ -1,7 +1,5 @@
 #include "node-agent/volume/mount_flags.h"
 
-#include <sys/mount.h>
-
 #include <algorithm>
 #include <map>
 
@@ -89,6 +87,26 @@ absl::StatusOr<sys::MountOptions> ParseMountFlags(const std::vector<std::string>
     }
   }
   return options;
+}
+
+absl::Status CheckDirectoryFlags(const std::vector<std::string>& mount_flags) {
+  for (const std::string& entry : mount_flags) {
+    for (const absl::string_view flag : absl::StrSplit(entry, ',')) {
+      const auto it = KernelFlags().find(flag);
+      if (it != KernelFlags().end() && (it->second & ~kPerMountFlags) == 0) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "mount_flags has \"", flag,
+          "\", which is not accepted for a directory: it would hold for its whole filesystem"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> AcceptedDirectoryFlags() {
+  std::vector<std::string> flags;
+  for (const auto& [flag, bits] : KernelFlags())
+    if ((bits & ~kPerMountFlags) == 0) flags.emplace_back(flag);
+  return flags;
 }
 
 std::vector<std::string> AcceptedMountFlags(const std::string& fs_type) {

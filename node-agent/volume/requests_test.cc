@@ -16,6 +16,17 @@ namespace {
 
 using testing::HasSubstr;
 
+TEST(MountFlags, ADirectoryTakesWhatABindMountCanHaveForItself) {
+  EXPECT_TRUE(CheckDirectoryFlags({"noatime,nodev", "ro"}).ok());
+  for (const std::string flag : {"sync", "dirsync", "lazytime", "discard", "nouuid", "bind", ""}) {
+    const absl::Status refused = CheckDirectoryFlags({"noatime", flag});
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << flag;
+    EXPECT_NE(refused.message().find("\"" + flag + "\""), std::string::npos) << refused;
+  }
+  for (const std::string& flag : AcceptedDirectoryFlags())
+    EXPECT_TRUE(CheckDirectoryFlags({flag}).ok()) << flag;
+}
+
 TEST(MountFlags, KnownOnesBecomeFlagsAndData) {
   const auto options = ParseMountFlags({"noatime", "nouuid,nodev"}, "xfs");
   ASSERT_TRUE(options.ok()) << options.status();

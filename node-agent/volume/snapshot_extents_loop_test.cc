@@ -64,7 +64,7 @@ class SnapshotExtentsTest : public testing::Test {
   }
   std::vector<ByteRange> List(const std::string& id, const std::string& base = "",
                               int64_t offset = 0) {
-    auto extents = agent_->volumes.OpenExtents(id, base, offset);
+    auto extents = agent_->volumes.OpenExtents({}, id, base, offset);
     EXPECT_TRUE(extents.ok()) << extents.status();
     std::vector<ByteRange> all;
     parts_ = 0;
@@ -144,7 +144,7 @@ TEST_F(SnapshotExtentsTest, RefusesWhatIsNoPairOfSnapshotsOfOneVolume) {
   Make("w");
   Take("of-w", "w");
   const auto code = [&](const std::string& id, const std::string& base, int64_t offset = 0) {
-    return agent_->volumes.OpenExtents(id, base, offset).status().code();
+    return agent_->volumes.OpenExtents({}, id, base, offset).status().code();
   };
   EXPECT_EQ(code("none", ""), absl::StatusCode::kNotFound);
   EXPECT_EQ(code("v", ""), absl::StatusCode::kNotFound) << "a volume, which may change";
@@ -162,7 +162,7 @@ TEST_F(SnapshotExtentsTest, TellsNothingOfASnapshotThatWasRemovedMeanwhile) {
   Write(50, 100);
   Take("s1");
   for (const char* gone : {"s0", "s1"}) {
-    auto extents = agent_->volumes.OpenExtents("s1", "s0", 0);
+    auto extents = agent_->volumes.OpenExtents({}, "s1", "s0", 0);
     ASSERT_TRUE(extents.ok()) << extents.status();
     ASSERT_TRUE(agent_->volumes.Remove({}, gone, VolumeKind::kSnapshot).ok());
     EXPECT_EQ(extents->Next().status().code(), absl::StatusCode::kNotFound) << gone;

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
+#include "lib/system/kernel_version.h"
 #include "node-agent/storage/pool_types.h"
 #include "node-agent/volume/freeze_window.h"
 #include "node-agent/volume/superblock.h"
@@ -60,7 +61,7 @@ absl::Status CreateAll(PoolSource& pools, const CallContext& context, const Copi
     ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                             pools.Backend(copy.facts.pool));
     ASHLAR_ASSIGN_OR_RETURN(StoredVolume stored,
-                            backend->Create(context, copy.facts, copy.size_bytes));
+                            backend->Create(context, copy.facts, copy.size_bytes, copy.drive));
     made.push_back(std::move(stored));
   }
   return absl::OkStatus();
@@ -80,15 +81,15 @@ void RemoveAll(PoolSource& pools, const std::vector<StoredVolume>& copies) {
 
 // Whether what is attached may change while it is copied: freezes it, or writes out what the kernel
 // holds of it.
-absl::Status VolumeManager::HoldStill(VolumeEntry& source, FreezeWindow& window) {
-  ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(source));
-  if (!staged) return absl::OkStatus();
+absl::Status VolumeManager::HoldStill(VolumeEntry& source, bool copy_freezes,
+                                      FreezeWindow& window) {
   ASHLAR_RETURN_IF_ERROR(CheckExtents(*source.stored));
   if (source.record.facts.mode == VolumeMode::kBlock) {
     // Who writes to a raw device decides itself what of it is consistent.
     ASHLAR_ASSIGN_OR_RETURN(const sys::UniqueFd fd, sys::OpenFile(source.record.device, O_RDWR));
     return sys::SyncFile(fd.get(), source.record.device);
   }
+  if (copy_freezes) return absl::OkStatus();
   source.record.frozen = true;
   ASHLAR_RETURN_IF_ERROR(table_.Put(source));
   return window.Freeze(source.record.staging_path);
@@ -97,20 +98,35 @@ absl::Status VolumeManager::HoldStill(VolumeEntry& source, FreezeWindow& window)
 absl::StatusOr<std::vector<StoredVolume>> VolumeManager::MakeCopies(
     const CallContext& context, const std::vector<CopyToMake>& copies) {
   std::vector<VolumeEntry> sources;
+  std::vector<bool> live;
+  size_t mounted = 0;
+  bool copy_freezes = false;
   for (const CopyToMake& copy : copies) {
     ASHLAR_ASSIGN_OR_RETURN(VolumeEntry source, Existing(copy.facts.source));
     ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                             env_.pools.Backend(source.record.facts.pool));
     // The extents of this moment.
     ASHLAR_ASSIGN_OR_RETURN(source.stored, backend->Find(copy.facts.source));
+    ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(source));
+    if (staged && source.record.facts.mode == VolumeMode::kFilesystem) {
+      ++mounted;
+      copy_freezes = copy_freezes || backend->Traits().copy_freezes;
+    }
     sources.push_back(std::move(source));
+    live.push_back(staged);
   }
+  // One filesystem is of one moment when the copying of it freezes it; several are not.
+  if (copy_freezes && mounted > 1 && sys::RunningKernel() < sys::KernelVersion{6, 8})
+    return absl::FailedPreconditionError(
+        "thin volumes on LVM that are mounted cannot be copied as a group by this kernel, for it "
+        "freezes no filesystem twice: Linux 6.8 or later can; copy them one by one, or while no "
+        "pod uses them");
   const absl::Time begin = env_.clock.Now();
   FreezeWindow window(env_.mounts, env_.clock);
   std::vector<StoredVolume> made;
   absl::Status status;
-  for (VolumeEntry& source : sources)
-    if (status.ok()) status = HoldStill(source, window);
+  for (size_t i = 0; i < sources.size() && status.ok(); ++i)
+    if (live[i]) status = HoldStill(sources[i], copy_freezes && mounted == 1, window);
   if (status.ok()) status = CreateAll(env_.pools, context, copies, made);
   const absl::Status thawed = window.Thaw();
   for (VolumeEntry& source : sources) {
@@ -130,8 +146,8 @@ absl::StatusOr<std::vector<StoredVolume>> VolumeManager::MakeCopies(
 }
 
 absl::StatusOr<StoredVolume> VolumeManager::MakeClone(const CallContext& context,
-                                                      const VolumeFacts& facts,
-                                                      int64_t size_bytes) {
+                                                      const VolumeFacts& facts, int64_t size_bytes,
+                                                      const std::string& drive) {
   ASHLAR_ASSIGN_OR_RETURN(const VolumeTable::Claim claim, table_.Acquire(facts.source));
   ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry source, Existing(facts.source));
   const VolumeFacts& has = source.record.facts;
@@ -145,7 +161,7 @@ absl::StatusOr<StoredVolume> VolumeManager::MakeClone(const CallContext& context
   if (source.stored->size_bytes > size_bytes)
     return refuse("size_bytes", absl::StrCat(source.stored->size_bytes), absl::StrCat(size_bytes));
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> made,
-                          MakeCopies(context, {{facts, size_bytes}}));
+                          MakeCopies(context, {{facts, size_bytes, drive}}));
   return made.front();
 }
 
@@ -217,7 +233,7 @@ absl::Status VolumeManager::TakeSnapshots(const CallContext& context,
     facts.id = snapshot.id;
     facts.kind = VolumeKind::kSnapshot;
     facts.source = snapshot.source;
-    copies.push_back({facts, source.stored->size_bytes});
+    copies.push_back({facts, source.stored->size_bytes, ""});
   }
   ASHLAR_RETURN_IF_ERROR(RemoveInterrupted(context, args));
   absl::Status status;
@@ -262,7 +278,8 @@ absl::StatusOr<StoredVolume> VolumeManager::FindSnapshot(absl::string_view field
   return absl::NotFoundError(absl::StrCat(field, " is \"", id, "\", which is not a snapshot"));
 }
 
-absl::StatusOr<SnapshotExtents> VolumeManager::OpenExtents(const std::string& snapshot,
+absl::StatusOr<SnapshotExtents> VolumeManager::OpenExtents(const CallContext& context,
+                                                           const std::string& snapshot,
                                                            const std::string& base,
                                                            int64_t offset) {
   ASHLAR_ASSIGN_OR_RETURN(const StoredVolume wanted, FindSnapshot("snapshot_id", snapshot));
@@ -274,7 +291,7 @@ absl::StatusOr<SnapshotExtents> VolumeManager::OpenExtents(const std::string& sn
           absl::StrCat("base_snapshot_id is \"", base, "\", a snapshot of ", other->facts.source,
                        "; ", snapshot, " is one of ", wanted.facts.source));
   }
-  return SnapshotExtents::Open(wanted, other, offset);
+  return SnapshotExtents::Open(context, wanted, other, offset);
 }
 
 // A filesystem that was copied has the UUID of its source, and XFS mounts no UUID twice. Each step

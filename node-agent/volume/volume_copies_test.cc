@@ -74,7 +74,7 @@ TEST(FreezeWindow, ThawsWhenItsTimeHasRunOutAndSaysSo) {
   FakeKernel kernel;
   FakeBackend backend(temporary.path(), 100 * kMiB);
   const auto image =
-      backend.Create({}, {"v", "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB);
+      backend.Create({}, {"v", "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB, "");
   const auto held = kernel.loops().Attach({}, image->path, {"label", true, false});
   ASSERT_TRUE(kernel.mounts().MountDevice({}, held->device.path, "/m", "ext4", {}).ok());
   SimulatedClock clock;

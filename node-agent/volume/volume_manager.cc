@@ -14,7 +14,7 @@ namespace ashlar::node_agent {
 namespace {
 
 absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted,
-                             int64_t size_bytes) {
+                             int64_t size_bytes, const std::string& drive) {
   const VolumeFacts& has = entry.record.facts;
   const auto differs = [&](absl::string_view field, absl::string_view is, absl::string_view want) {
     return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with ", field, " \"",
@@ -25,6 +25,8 @@ absl::Status CheckSameVolume(const VolumeEntry& entry, const VolumeFacts& wanted
   if (has.pool != wanted.pool) return differs("pool", has.pool, wanted.pool);
   if (has.mode != wanted.mode) return differs("mode", ModeName(has.mode), ModeName(wanted.mode));
   if (has.fs_type != wanted.fs_type) return differs("fs_type", has.fs_type, wanted.fs_type);
+  if (!drive.empty() && entry.stored->drive != drive)
+    return differs("drive", entry.stored->drive, drive);
   if (entry.stored->size_bytes < size_bytes)
     return absl::AlreadyExistsError(absl::StrCat("volume ", has.id, " exists with size_bytes ",
                                                  entry.stored->size_bytes, ", wanted is ",
@@ -38,25 +40,39 @@ VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) const {
   VolumeStatus status;
   status.facts = entry.record.facts;
   status.attributes = env_.attributes.Get(status.facts.id);
+  status.locality = entry.record.locality;
   status.staged = entry.record.attached();
   status.publications = static_cast<int>(entry.record.publications.size());
-  if (!entry.stored) {
+  const auto blame = [&](const char* reason, std::string message) {
     status.healthy = false;
-    status.message = "the pool is not ready or the volume is gone from it";
+    status.reason = reason;
+    status.message = std::move(message);
+  };
+  const absl::Status pool = env_.pools.Backend(status.facts.pool).status();
+  if (!entry.stored) {
+    if (pool.ok())
+      blame("VolumeLost", "the volume is gone from its pool");
+    else
+      blame("PoolNotReady", std::string(pool.message()));
     return status;
   }
   status.size_bytes = entry.stored->size_bytes;
   status.path = entry.stored->path;
+  status.drive = entry.stored->drive;
   status.extents = entry.stored->extents;
-  status.healthy = entry.record.broken.empty();
-  status.message = status.healthy ? entry.record.corrected : entry.record.broken;
-  if (!entry.stored->problem.empty()) {
-    status.healthy = false;
-    status.message = entry.stored->problem;
-  } else if (!sys::Exists(entry.stored->path)) {
-    status.healthy = false;
-    status.message = absl::StrCat(entry.stored->path, " is gone");
-  }
+  status.message = entry.record.corrected;
+  const std::string& problem = entry.stored->problem;
+  if (!problem.empty())
+    blame(!pool.ok()                  ? "PoolNotReady"
+          : entry.stored->unreachable ? "DriveMissing"
+                                      : "Degraded",
+          problem);
+  else if (!sys::Exists(entry.stored->path))
+    blame("DriveMissing", absl::StrCat(entry.stored->path, " is gone"));
+  else if (!entry.trouble.reason.empty())
+    blame(entry.trouble.reason.c_str(), entry.trouble.message);
+  else if (!entry.record.broken.empty())
+    blame("FilesystemDamaged", entry.record.broken);
   return status;
 }
 
@@ -108,24 +124,26 @@ absl::StatusOr<VolumeStatus> VolumeManager::Ensure(const CallContext& context,
         absl::StrCat("source is \"", args.source, "\", which is the volume itself"));
   if (table_.Get(args.id)) {
     ASHLAR_ASSIGN_OR_RETURN(const VolumeEntry entry, Existing(args.id));
-    ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size));
+    ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size, args.drive));
     return StatusOf(entry);
   }
   ASHLAR_ASSIGN_OR_RETURN(facts.pool_uid, env_.pools.Uid(args.pool));
-  return Carve(context, facts, size);
+  return Carve(context, facts, size, args);
 }
 
 absl::StatusOr<VolumeStatus> VolumeManager::Carve(const CallContext& context,
-                                                  const VolumeFacts& facts, int64_t size_bytes) {
+                                                  const VolumeFacts& facts, int64_t size_bytes,
+                                                  const EnsureVolumeArgs& args) {
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend,
                           env_.pools.Backend(facts.pool));
   VolumeEntry entry;
   entry.record.facts = facts;
   entry.record.phase = VolumePhase::kCarving;
+  entry.record.locality = args.locality;
   ASHLAR_RETURN_IF_ERROR(env_.journal.Save(entry.record));
   absl::StatusOr<StoredVolume> made = facts.source.empty()
-                                          ? backend->Create(context, facts, size_bytes)
-                                          : MakeClone(context, facts, size_bytes);
+                                          ? backend->Create(context, facts, size_bytes, args.drive)
+                                          : MakeClone(context, facts, size_bytes, args.drive);
   if (absl::IsAlreadyExists(made.status())) made = backend->Find(facts.id);
   if (!made.ok()) {
     ASHLAR_RETURN_IF_ERROR(table_.Erase(facts.id));
@@ -135,10 +153,11 @@ absl::StatusOr<VolumeStatus> VolumeManager::Carve(const CallContext& context,
   entry.record.phase = VolumePhase::kCarved;
   entry.stored = *std::move(made);
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
-  ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size_bytes));
+  ASHLAR_RETURN_IF_ERROR(CheckSameVolume(entry, facts, size_bytes, args.drive));
   LogInfo("volume carved", {{"volume", facts.id},
                             {"pool", facts.pool},
                             {"bytes", entry.stored->size_bytes},
+                            {"drive", entry.stored->drive},
                             {"extents", entry.stored->extents},
                             {"request", context.request_id}});
   return StatusOf(entry);
@@ -203,36 +222,45 @@ std::optional<VolumeStatus> VolumeManager::Find(const std::string& id) {
   return StatusOf(*entry);
 }
 
-absl::StatusOr<std::map<std::string, std::string>> VolumeManager::ProblemsOf(
+absl::StatusOr<std::map<std::string, VolumeManager::Problem>> VolumeManager::ProblemsOf(
     const std::string& pool) {
   ASHLAR_ASSIGN_OR_RETURN(const std::shared_ptr<StorageBackend> backend, env_.pools.Backend(pool));
-  std::map<std::string, std::string> problems;  // by volume
+  std::map<std::string, Problem> problems;  // by volume
   if (!backend->Traits().tells_problems) return problems;
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<StoredVolume> found, backend->List());
-  for (const StoredVolume& stored : found) problems[stored.facts.id] = stored.problem;
+  for (const StoredVolume& stored : found)
+    problems[stored.facts.id] = {stored.problem, stored.unreachable, stored.drive};
   for (const VolumeEntry& entry : table_.All()) {
     const std::string& id = entry.record.facts.id;
     if (entry.record.facts.pool != pool || problems.count(id) > 0) continue;
-    problems[id] = std::string(backend->Find(id).status().message());
+    problems[id] = {std::string(backend->Find(id).status().message()), true,
+                    entry.stored ? entry.stored->drive : ""};
   }
   return problems;
 }
 
 void VolumeManager::LookForProblems() {
-  std::map<std::string, absl::StatusOr<std::map<std::string, std::string>>> pools;
+  std::map<std::string, absl::StatusOr<std::map<std::string, Problem>>> pools;
   for (const VolumeEntry& entry : table_.All()) {
     const std::string& id = entry.record.facts.id;
     const std::string& pool = entry.record.facts.pool;
     if (!entry.stored || entry.record.phase == VolumePhase::kRemoving) continue;
     if (pools.count(pool) == 0) pools.emplace(pool, ProblemsOf(pool));
     auto& problems = pools.at(pool);
-    const std::string problem =
-        problems.ok() ? (*problems)[id] : std::string(problems.status().message());
-    if (entry.stored->problem == problem) continue;
+    // Who tells no problems tells no drives either: a volume then stays on its own.
+    Problem problem{"", false, entry.stored->drive};
+    if (!problems.ok())
+      problem = {std::string(problems.status().message()), true, entry.stored->drive};
+    else if (const auto told = problems->find(id); told != problems->end())
+      problem = told->second;
+    if (Problem{entry.stored->problem, entry.stored->unreachable, entry.stored->drive} == problem)
+      continue;
     const absl::StatusOr<VolumeTable::Claim> claim = table_.Acquire(id);
     std::optional<VolumeEntry> now = claim.ok() ? table_.Get(id) : std::nullopt;
     if (!now || !now->stored) continue;  // a call has it: next time
-    now->stored->problem = problem;
+    now->stored->problem = problem.message;
+    now->stored->unreachable = problem.unreachable;
+    now->stored->drive = problem.drive;
     table_.Insert(*std::move(now));
   }
 }

@@ -47,15 +47,18 @@ namespace ashlar::node_agent {
 struct VolumeStatus {
   VolumeFacts facts;
   int64_t size_bytes = 0;
-  std::string path;  // the image file or block device
+  std::string path;   // the image file or block device
+  std::string drive;  // id; empty: several, or not known
   int64_t extents = 0;
   bool staged = false;
   int publications = 0;
   bool healthy = true;
+  std::string reason;  // of VolumeState in proto/ashlar/agent/v1; empty if it is healthy
   // Why it is not healthy; or, if it is, what a check has corrected before the last mount.
   std::string message;
   VolumeAttributes attributes;
   std::string attributes_message;  // where they are not in force, and why; from the limit keeper
+  VolumeLocality locality;
 };
 
 struct EnsureVolumeArgs {
@@ -65,6 +68,8 @@ struct EnsureVolumeArgs {
   std::string fs_type;  // empty for a filesystem: the first that the pool's backend makes
   std::string source;   // volume or snapshot that it begins as a copy of; empty: none
   VolumeKind kind = VolumeKind::kVolume;  // or kInline
+  std::string drive;             // that it shall lie on; empty: whichever the backend picks
+  VolumeLocality locality = {};  // that the drive has; is told of the volume
 };
 struct SnapshotArgs {
   std::string id, source;
@@ -88,7 +93,7 @@ struct VolumeStats {
   VolumeMode mode = VolumeMode::kFilesystem;
   int64_t total_bytes = 0, available_bytes = 0, used_bytes = 0;
   int64_t total_inodes = 0, available_inodes = 0, used_inodes = 0;  // 0 for block
-  std::string abnormal;  // why the volume is not as it should be; empty: it is
+  VolumeTrouble abnormal;
 };
 
 // What the manager works with; all must outlive it.
@@ -125,7 +130,8 @@ class VolumeManager {
   absl::StatusOr<std::vector<VolumeStatus>> EnsureSnapshots(const CallContext& context,
                                                             const std::vector<SnapshotArgs>& args);
   // What of the snapshot was written, or, with `base`, may differ from that one.
-  absl::StatusOr<SnapshotExtents> OpenExtents(const std::string& snapshot, const std::string& base,
+  absl::StatusOr<SnapshotExtents> OpenExtents(const CallContext& context,
+                                              const std::string& snapshot, const std::string& base,
                                               int64_t offset);
   // Keeps the attributes. Who enforces them is told by Uses.
   absl::StatusOr<VolumeStatus> Modify(const CallContext& context, const std::string& id,
@@ -137,6 +143,10 @@ class VolumeManager {
   // Asks pools whether they are ready, and backends that tell problems for those of volumes; List
   // then shows them.
   void LookForProblems();
+  // Compares what is staged and published with what the medium has now, and makes anew what hangs
+  // on a drive that went and is back: what is staged, and published devices. Filesystems that pods
+  // see stay what they are until those are gone. List then shows what is wrong.
+  void HealStaged(const CallContext& context);
 
   absl::Status Stage(const CallContext& context, const StageArgs& args);
   absl::Status Unstage(const CallContext& context, const std::string& id,
@@ -152,25 +162,33 @@ class VolumeManager {
  private:
   VolumeStatus StatusOf(const VolumeEntry& entry) const;
   // What is wrong with volumes of the pool, by id; an error is wrong with all of them.
-  absl::StatusOr<std::map<std::string, std::string>> ProblemsOf(const std::string& pool);
+  struct Problem {
+    std::string message;
+    bool unreachable = false;
+    std::string drive;  // that it lies on now
+    bool operator==(const Problem&) const = default;
+  };
+  absl::StatusOr<std::map<std::string, Problem>> ProblemsOf(const std::string& pool);
   // NotFound, or FailedPrecondition while the medium cannot be reached.
   absl::StatusOr<VolumeEntry> Existing(const std::string& id);
   // Fills fs_type if a filesystem is wanted and none is named. InvalidArgument: the pool's backend
   // makes no such volumes; names what it makes.
   absl::Status ChooseFormat(EnsureVolumeArgs& args);
+  // `args` say where it shall lie.
   absl::StatusOr<VolumeStatus> Carve(const CallContext& context, const VolumeFacts& facts,
-                                     int64_t size_bytes);
+                                     int64_t size_bytes, const EnsureVolumeArgs& args);
 
   struct CopyToMake {
     VolumeFacts facts;
     int64_t size_bytes = 0;
+    std::string drive;  // empty: its source's
   };
   // All at one moment, or none of them. Call with claims on the sources.
   absl::StatusOr<std::vector<StoredVolume>> MakeCopies(const CallContext& context,
                                                        const std::vector<CopyToMake>& copies);
   absl::StatusOr<StoredVolume> MakeClone(const CallContext& context, const VolumeFacts& facts,
-                                         int64_t size_bytes);
-  absl::Status HoldStill(VolumeEntry& source, FreezeWindow& window);
+                                         int64_t size_bytes, const std::string& drive);
+  absl::Status HoldStill(VolumeEntry& source, bool copy_freezes, FreezeWindow& window);
   absl::Status FindSnapshots(const std::vector<SnapshotArgs>& args, bool& done);
   absl::Status TakeSnapshots(const CallContext& context, const std::vector<SnapshotArgs>& args);
   absl::StatusOr<StoredVolume> FindSnapshot(absl::string_view field, const std::string& id);
@@ -188,7 +206,26 @@ class VolumeManager {
   absl::Status TearDown(VolumeEntry& entry);
   absl::Status CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
                            const std::string& target, bool& done);
+  // NotFound if nothing is mounted there, or only what was left of a drive that went. `live`: it
+  // shows the volume.
+  absl::StatusOr<sys::MountPoint> FindTarget(const VolumeEntry& entry, const std::string& target,
+                                             bool& live);
   absl::StatusOr<bool> IsStaged(const VolumeEntry& entry);
+
+  // Whether what was staged is of a medium that went. `mounts` is of this moment.
+  bool IsStale(const VolumeEntry& entry, const std::vector<sys::MountEntry>& mounts);
+  VolumeTrouble TroubleOf(const VolumeEntry& entry, const std::vector<sys::MountEntry>& mounts);
+  VolumeTrouble TroubleOfPublished(const VolumeEntry& entry,
+                                   const std::vector<sys::MountEntry>& mounts);
+  // Stages anew what is stale, and publishes stale devices anew. After an error everything is stale
+  // as before.
+  absl::Status Heal(const CallContext& context, VolumeEntry& entry);
+  absl::Status StageAnew(const CallContext& context, VolumeEntry& entry);
+  absl::Status PublishDevicesAnew(const VolumeEntry& entry);
+  // Unmounts what is left of a medium that went; what else is mounted there stays.
+  absl::Status UnmountStale(const std::string& target);
+  // Unmounts what is ours at the staging path.
+  absl::Status UnmountStaged(const VolumeEntry& entry);
 
   struct KernelState {
     std::vector<sys::MountEntry> mounts;

@@ -160,7 +160,7 @@ TEST_P(EveryFilesystem, IsCarvedMountedWrittenGrownAndRemoved) {
   auto stats = volumes().Stats("v1", Target());
   ASSERT_DONE(stats.status());
   EXPECT_GT(stats->available_bytes, 200 * kMiB);
-  EXPECT_EQ(stats->abnormal, "");
+  EXPECT_EQ(stats->abnormal.reason, "");
   EXPECT_CODE(kFailedPrecondition, volumes().Remove({}, "v1"));
   EXPECT_CODE(kFailedPrecondition, volumes().Unstage({}, "v1", Staging()));
 
@@ -341,7 +341,7 @@ TEST_F(VolumeManagerLoopTest, WhatIsStagedForReadersIsReadOnlyFromThereOn) {
     EXPECT_FALSE(std::ofstream(file).put('x').flush().good());
     const auto stats = volumes().Stats("v", Target());
     ASSERT_DONE(stats.status());
-    EXPECT_EQ(stats->abnormal, "");
+    EXPECT_EQ(stats->abnormal.reason, "");
     ASSERT_DONE(TakeDown("v"));
   }
   ExpectNothingLeft();

@@ -26,7 +26,8 @@ class FakeKernelUnderTest final : public KernelUnderTest {
   std::string folder() const override { return temporary_.path(); }
   std::string MakeImage(const std::string& name) override {
     FakeBackend backend(temporary_.path(), 100 * kMiB);
-    return backend.Create({}, {name, "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB)->path;
+    return backend.Create({}, {name, "p", "u", VolumeMode::kFilesystem, "ext4"}, 20 * kMiB, "")
+        ->path;
   }
 
  private:
@@ -48,9 +49,24 @@ class FakeBackendUnderTest final : public BackendUnderTest {
   FakeBackend backend_{temporary_.path(), 500 * kMiB};
 };
 
+class FakeDrivesUnderTest final : public BackendUnderTest {
+ public:
+  StorageBackend& backend() override { return backend_; }
+  void Reopen() override {}
+
+ private:
+  TemporaryDirectory temporary_;
+  FakeBackend backend_{temporary_.path(), {{"a", 300 * kMiB}, {"b", 200 * kMiB}}};
+};
+
 INSTANTIATE_TEST_SUITE_P(Fake, BackendContract,
                          testing::Values(BackendParam{
                              "Fake", [] { return std::make_unique<FakeBackendUnderTest>(); }}));
+INSTANTIATE_TEST_SUITE_P(
+    Fake, NamedDriveContract,
+    testing::Values(BackendParam{"Fake", [] { return std::make_unique<FakeBackendUnderTest>(); }},
+                    BackendParam{"Drives",
+                                 [] { return std::make_unique<FakeDrivesUnderTest>(); }}));
 
 class VolumeManagerTest : public testing::Test {
  protected:
@@ -231,6 +247,121 @@ TEST_F(VolumeManagerTest, ARemovalThatFailsKeepsTheVolumeUntilItIsRepeatedOrTheP
   Restart();
   EXPECT_TRUE(volumes_->List().empty()) << "a removal that began is finished";
   EXPECT_TRUE(backend_->List()->empty());
+}
+
+// The drive that the image lies on goes and comes back.
+class ADriveThatWasAway : public VolumeManagerTest {
+ protected:
+  void SetUp() override {
+    VolumeManagerTest::SetUp();
+    ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+    ASSERT_EQ(Stage(), absl::OkStatus());
+    dead_ = DeviceAt("/kubelet/staging");
+  }
+  std::string DeviceAt(const std::string& target) {
+    const auto mounts = kernel_.mounts().List();
+    const sys::MountEntry* mount = sys::FindMount(*mounts, target);
+    return mount == nullptr ? "" : mount->source;
+  }
+  int MountsOf(const std::string& device) {
+    const auto mounts = *kernel_.mounts().List();
+    return static_cast<int>(std::count_if(
+        mounts.begin(), mounts.end(), [&](const auto& mount) { return mount.source == device; }));
+  }
+  VolumeStatus Look() {
+    volumes_->HealStaged({});
+    return Status();
+  }
+  void ExpectAlive() {
+    EXPECT_NE(DeviceAt("/kubelet/staging"), "");
+    EXPECT_EQ(MountsOf(dead_), 0);
+    EXPECT_TRUE(kernel_.loops().Inspect(dead_).status().code() == StatusCode::kNotFound)
+        << "the dead device is let go";
+    EXPECT_EQ(kernel_.loops().List()->size(), 1u);
+  }
+
+  std::string dead_;
+};
+
+TEST_F(ADriveThatWasAway, HealsWhatIsStagedAndUsedByNobody) {
+  EXPECT_TRUE(Look().healthy);
+  kernel_.Lose(dead_);
+  EXPECT_TRUE(Look().healthy);
+  ExpectAlive();
+  EXPECT_EQ(Stage(), absl::OkStatus());
+  ExpectAlive();
+  EXPECT_EQ(Unstage(), absl::OkStatus());
+  ExpectNothingAttached();
+}
+
+TEST_F(ADriveThatWasAway, LeavesTheVolumeUnhealthyWhileAPodSeesTheOldFilesystem) {
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  kernel_.Lose(dead_);
+  const VolumeStatus stale = Look();
+  EXPECT_FALSE(stale.healthy);
+  EXPECT_EQ(stale.reason, "StaleMount");
+  EXPECT_THAT(stale.message, testing::HasSubstr("at /kubelet/target: delete them"));
+  EXPECT_FALSE(Look().healthy);
+  for (const bool restarted : {false, true}) {
+    if (restarted) Restart();
+    EXPECT_EQ(Status().publications, 1);
+  }
+  ASSERT_EQ(Unpublish(), absl::OkStatus());
+  EXPECT_FALSE(MountedAt("/kubelet/target"));
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  EXPECT_TRUE(Look().healthy);
+  ExpectAlive();
+}
+
+TEST_F(ADriveThatWasAway, IsNoticedByStagingAgainAndByPublishing) {
+  kernel_.Lose(dead_);
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  ExpectAlive();
+  const std::string alive = DeviceAt("/kubelet/staging");
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  kernel_.Lose(alive);
+  ASSERT_EQ(Publish(), absl::OkStatus()) << "over what a pod has seen there";
+  EXPECT_EQ(MountsOf(alive), 0);
+  EXPECT_EQ(DeviceAt("/kubelet/target"), DeviceAt("/kubelet/staging"));
+  EXPECT_TRUE(Look().healthy);
+  EXPECT_EQ(Unpublish(), absl::OkStatus());
+  EXPECT_EQ(Unstage(), absl::OkStatus());
+  ExpectNothingAttached();
+}
+
+TEST_F(ADriveThatWasAway, IsNotForgottenByAnAgentThatStartsAnew) {
+  ASSERT_EQ(Publish(), absl::OkStatus());
+  kernel_.Lose(dead_);
+  Restart();
+  EXPECT_TRUE(Status().staged);
+  EXPECT_EQ(Status().publications, 1);
+  ASSERT_EQ(Unpublish(), absl::OkStatus());
+  ASSERT_EQ(Unstage(), absl::OkStatus());
+  ExpectNothingAttached();
+}
+
+TEST_F(ADriveThatWasAway, IsStagedAnewAtTheNextLookIfItCouldNotBe) {
+  kernel_.Lose(dead_);
+  kernel_.failures().FailNext("MountDevice", absl::InternalError("not yet"));
+  const VolumeStatus failed = Look();
+  EXPECT_EQ(failed.reason, "StaleMount");
+  EXPECT_THAT(failed.message, testing::HasSubstr("that failed: not yet"));
+  EXPECT_TRUE(Look().healthy);
+  ExpectAlive();
+}
+
+TEST_F(VolumeManagerTest, AFilesystemThatHasBecomeReadOnlyMakesTheVolumeUnhealthy) {
+  ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  volumes_->HealStaged({});
+  EXPECT_TRUE(Status().healthy);
+  kernel_.Stain("/kubelet/staging");
+  volumes_->HealStaged({});
+  EXPECT_FALSE(Status().healthy);
+  EXPECT_EQ(Status().reason, "FilesystemReadOnly");
+  ASSERT_EQ(Unstage(), absl::OkStatus());
+  ASSERT_EQ(Stage(), absl::OkStatus());
+  EXPECT_TRUE(Status().healthy);
 }
 
 }  // namespace

@@ -15,6 +15,15 @@ constexpr std::array<absl::string_view, 9> kPhaseNames = {"carving",      "carve
                                                           "staging",      "staged",    "publishing",
                                                           "unpublishing", "unstaging", "removing"};
 
+std::vector<std::string> Strings(const Json& json, const char* field) {
+  std::vector<std::string> strings;
+  const Json* all = FindJson(json, {field});
+  if (all == nullptr || !all->is_array()) return strings;
+  for (const Json& one : *all)
+    if (one.is_string()) strings.push_back(one.get<std::string>());
+  return strings;
+}
+
 }  // namespace
 
 bool VolumeRecord::is_reader() const {
@@ -40,7 +49,9 @@ Json RecordToJson(const VolumeRecord& record) {
               {"frozen", record.frozen},
               {"awaited", record.awaited},
               {"corrected", record.corrected},
-              {"broken", record.broken}};
+              {"broken", record.broken},
+              {"nearGpus", record.locality.gpus},
+              {"nearLevel", record.locality.level}};
 }
 
 absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
@@ -60,9 +71,8 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
   record.target_path = JsonString(json, {"targetPath"});
   record.corrected = JsonString(json, {"corrected"});
   record.broken = JsonString(json, {"broken"});
-  if (const Json* flags = FindJson(json, {"mountFlags"}); flags != nullptr && flags->is_array())
-    for (const Json& flag : *flags)
-      if (flag.is_string()) record.mount_flags.push_back(flag.get<std::string>());
+  record.mount_flags = Strings(json, "mountFlags");
+  record.locality = {Strings(json, "nearGpus"), JsonString(json, {"nearLevel"})};
   if (const Json* all = FindJson(json, {"publications"}); all != nullptr && all->is_object())
     for (const auto& [target, one] : all->items())
       record.publications[target].read_only = FindJson(one, {"readOnly"}) != nullptr &&

@@ -29,6 +29,13 @@ struct Publication {
   bool operator==(const Publication&) const = default;
 };
 
+// How near a volume was carved to the GPUs of its pod.
+struct VolumeLocality {
+  std::vector<std::string> gpus;  // UUIDs; empty: it was not carved near any
+  std::string level;              // NearLevel's name
+  bool operator==(const VolumeLocality&) const = default;
+};
+
 struct VolumeRecord {
   VolumeFacts facts;
   VolumePhase phase = VolumePhase::kCarved;
@@ -43,6 +50,7 @@ struct VolumeRecord {
   bool awaited = false;  // an inline volume that its pod will ask for again, after a reboot
   // Of the last staging: what a check of the filesystem has corrected, or why it was not mounted.
   std::string corrected, broken;
+  VolumeLocality locality;
 
   bool attached() const { return !device.empty(); }
   // Whether it is, or shall be, staged or published there.

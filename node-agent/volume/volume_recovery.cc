@@ -106,6 +106,11 @@ VolumeEntry VolumeManager::Reconstruct(const StoredVolume& stored, const KernelS
 }
 
 absl::Status VolumeManager::Settle(VolumeEntry entry, const KernelState& kernel) {
+  // What hangs on a drive that went while no agent ran is not forgotten: HealStaged, or those who
+  // staged it, end that.
+  if (entry.record.boot_id == table_.boot_id() && entry.record.phase == VolumePhase::kStaged &&
+      IsStale(entry, kernel.mounts))
+    return table_.Put(entry);
   ASHLAR_ASSIGN_OR_RETURN(const std::optional<Attachment> attached,
                           attachments_.Find(*entry.stored, kernel.loops));
   // Devices and directories are there in every boot; what is mounted is of this one.
@@ -150,7 +155,13 @@ absl::Status VolumeManager::SettleAttached(VolumeEntry entry, const KernelState&
     record.phase = VolumePhase::kStaged;
   }
   const bool was_seen = !record.publications.empty();
-  std::erase_if(record.publications, [&](const auto& item) { return !shown_at(item.first); });
+  // What a pod sees of a drive that went is unpublished by those who published it.
+  const auto left_at = [&](const std::string& path) {
+    const sys::MountEntry* mount = sys::FindMount(kernel.mounts, path);
+    return mount != nullptr && attachments_.IsLeft(*mount);
+  };
+  std::erase_if(record.publications,
+                [&](const auto& item) { return !shown_at(item.first) && !left_at(item.first); });
   if (IsInline(record) && was_seen && record.publications.empty()) record.awaited = true;
   if (IsAbandoned(record)) record.phase = VolumePhase::kRemoving;
   const bool staged = record.facts.mode == VolumeMode::kBlock ? !record.staging_path.empty()

@@ -17,9 +17,6 @@ namespace ashlar::node_agent {
 namespace {
 
 // Flags that the kernel keeps for each mount; the others belong to the filesystem.
-constexpr unsigned long kPerMountFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME |
-                                         MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
-
 absl::Status CheckMode(const VolumeEntry& entry, VolumeMode wanted) {
   if (entry.record.facts.mode == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("mode is ", ModeName(wanted), ": volume ",
@@ -96,6 +93,13 @@ absl::Status VolumeManager::Stage(const CallContext& context, const StageArgs& a
     entry.record.phase = VolumePhase::kStaged;
     return table_.Put(entry);
   }
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+  if (IsStale(entry, mounts)) {
+    ASHLAR_RETURN_IF_ERROR(UnmountStale(entry.record.staging_path));
+    entry.record.staging_path = path;
+    entry.record.mount_flags = mount_flags;
+    return StageAnew(context, entry);
+  }
   entry.record.phase = VolumePhase::kStaging;
   entry.record.staging_path = path;
   entry.record.mount_flags = mount_flags;
@@ -142,9 +146,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
   entry.record.device = attached.device;
   entry.record.corrected.clear();
   if (entry.stored->form == VolumeForm::kDirectory) {
-    if (!options.data.empty())
-      return absl::InvalidArgumentError(absl::StrCat("mount_flags has \"", options.data,
-                                                     "\", which is not accepted for a directory"));
+    ASHLAR_RETURN_IF_ERROR(CheckDirectoryFlags(entry.record.mount_flags));
     ASHLAR_RETURN_IF_ERROR(
         env_.mounts.Bind(attached.device, entry.record.staging_path, options.flags));
   } else if (facts.mode == VolumeMode::kFilesystem) {
@@ -154,6 +156,7 @@ absl::Status VolumeManager::MountStaged(const CallContext& context, VolumeEntry&
     ASHLAR_RETURN_IF_ERROR(sys::SetReadOnly(entry.record.device, true));
   entry.record.phase = VolumePhase::kStaged;
   entry.record.broken.clear();
+  entry.trouble = {};
   return table_.Put(entry);
 }
 
@@ -178,18 +181,10 @@ absl::Status VolumeManager::CheckFilesystem(const CallContext& context, VolumeEn
 
 absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
   VolumeRecord& record = entry.record;
-  if (!record.staging_path.empty() && entry.stored) {
-    const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(record.staging_path);
-    if (!mount.ok() && !absl::IsNotFound(mount.status())) return mount.status();
-    const absl::StatusOr<Attachment> attached = attachments_.Inspect(*entry.stored, record.device);
-    // The mount of a drive that was unplugged can only be known by the record.
-    const bool unplugged = absl::IsNotFound(attached.status()) && record.attached() &&
-                           entry.stored->form != VolumeForm::kImage;
-    if (mount.ok() && (unplugged || (attached.ok() && attached->ShownBy(*mount))))
-      ASHLAR_RETURN_IF_ERROR(env_.mounts.Unmount(record.staging_path));
-  }
+  if (!record.staging_path.empty()) ASHLAR_RETURN_IF_ERROR(UnmountStaged(entry));
   TakeWritesAgain(record);
-  if (entry.stored) ASHLAR_RETURN_IF_ERROR(attachments_.Detach(*entry.stored, record.device));
+  ASHLAR_RETURN_IF_ERROR(entry.stored ? attachments_.Detach(*entry.stored, record.device)
+                                      : attachments_.Abandon(record.device));
   // Other staging paths belong to whoever named them.
   if (record.facts.kind == VolumeKind::kInline && !record.staging_path.empty())
     ASHLAR_RETURN_IF_ERROR(env_.mounts.RemoveTarget(record.staging_path));
@@ -224,9 +219,10 @@ absl::Status VolumeManager::Unstage(const CallContext& context, const std::strin
 absl::Status VolumeManager::CheckTarget(const PublishArgs& args, const VolumeEntry& entry,
                                         const std::string& target, bool& done) {
   const auto& publications = entry.record.publications;
-  const absl::StatusOr<sys::MountPoint> mount = env_.mounts.Find(target);
+  bool live = false;
+  const absl::StatusOr<sys::MountPoint> mount = FindTarget(entry, target, live);
   if (!mount.ok() && !absl::IsNotFound(mount.status())) return mount.status();
-  if (const auto it = publications.find(target); it != publications.end() && mount.ok()) {
+  if (const auto it = publications.find(target); it != publications.end() && live) {
     if (it->second.read_only != args.read_only)
       return absl::AlreadyExistsError(
           absl::StrCat("volume ", args.id, " is published at ", target,
@@ -255,7 +251,14 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
   ASHLAR_RETURN_IF_ERROR(CheckMode(entry, args.mode));
   const std::string& fs_type = entry.record.facts.fs_type;
   ASHLAR_ASSIGN_OR_RETURN(const sys::MountOptions own, ParseMountFlags(args.mount_flags, fs_type));
-  ASHLAR_ASSIGN_OR_RETURN(const bool staged, IsStaged(entry));
+  ASHLAR_ASSIGN_OR_RETURN(bool staged, IsStaged(entry));
+  if (!staged && entry.record.staging_path == staging) {
+    ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+    if (IsStale(entry, mounts)) {
+      ASHLAR_RETURN_IF_ERROR(Heal(context, entry));
+      staged = true;
+    }
+  }
   if (!staged || entry.record.staging_path != staging)
     return absl::FailedPreconditionError(
         absl::StrCat("volume ", args.id, " is not staged at ", staging));

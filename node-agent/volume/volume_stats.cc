@@ -1,7 +1,6 @@
 // What a mounted volume holds.
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/status_macros.h"
 #include "lib/system/files.h"
@@ -30,8 +29,8 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
     return absl::NotFoundError(absl::StrCat("volume ", id, " is not at volume_path ", path));
   VolumeStats stats;
   stats.mode = entry.record.facts.mode;
-  if (!sys::Exists(entry.stored->path))
-    stats.abnormal = absl::StrCat(entry.stored->path, " is gone");
+  if (const VolumeStatus status = StatusOf(entry); !status.healthy)
+    stats.abnormal = {status.reason, status.message};
   if (stats.mode == VolumeMode::kBlock) {
     stats.total_bytes = entry.stored->size_bytes;
     return stats;
@@ -49,10 +48,7 @@ absl::StatusOr<VolumeStats> VolumeManager::Stats(const std::string& id,
   stats.used_inodes = fs.total_inodes - fs.free_inodes;
   if (entry.stored->form == VolumeForm::kDirectory)
     ASHLAR_RETURN_IF_ERROR(CountAgainstQuota(entry, stats));
-  const std::string super = absl::StrCat(mount->super_options, ",");
-  if (absl::StartsWith(super, "ro,") && !absl::StrContains(super, "rw,") &&
-      !entry.record.is_reader())
-    stats.abnormal = "the filesystem has become read-only after an error";
+  if (stats.abnormal.reason.empty()) stats.abnormal = TroubleOf(entry, mounts);
   return stats;
 }
 

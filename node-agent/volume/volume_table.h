@@ -16,10 +16,19 @@
 
 namespace ashlar::node_agent {
 
+// What is wrong with a volume. The reasons are those of VolumeState in proto/ashlar/agent/v1.
+struct VolumeTrouble {
+  std::string reason;  // empty: nothing
+  std::string message;
+  bool operator==(const VolumeTrouble&) const = default;
+};
+
 struct VolumeEntry {
   VolumeRecord record;
   // What the medium had at the last look; absent while the pool is not ready or the image is gone.
   std::optional<StoredVolume> stored;
+  // With what is staged and published, at the last look.
+  VolumeTrouble trouble = {};
 };
 
 class VolumeTable {

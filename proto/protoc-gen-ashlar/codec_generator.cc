@@ -55,6 +55,10 @@ std::string ReadStatement(const FieldDescriptor& field) {
       return in_place("ReadMessages");
     case FieldType::kMap:
       return in_place("ReadMap");
+    case FieldType::kMessageMap:
+      return in_place("ReadMessageMap");
+    case FieldType::kJson:
+      return scalar("ReadJsonText");
     case FieldType::kUnsupported:
       break;
   }
@@ -94,6 +98,10 @@ std::string Writer(const FieldDescriptor& field) {
       return "PutMessages";
     case FieldType::kMap:
       return "PutMap";
+    case FieldType::kMessageMap:
+      return "PutMessageMap";
+    case FieldType::kJson:
+      return "PutJsonText";
     default:
       return "PutScalar";
   }
@@ -114,6 +122,9 @@ std::string WriteStatement(const FieldDescriptor& field) {
                     Presence(field), Accessor(field), keys);
 }
 
+// Kinds of Kubernetes itself, which it defines, not we.
+bool IsForeign(const Descriptor& message) { return message.file()->package() == "ashlar.k8s"; }
+
 std::string Declarations(const Descriptor& message) {
   const std::string type = CppName(message);
   std::string out = Substitute(
@@ -124,9 +135,9 @@ std::string Declarations(const Descriptor& message) {
       "$0& out);\n",
       type);
   if (IsKind(message))
-    absl::StrAppend(&out, Substitute("template <>\nconst KindInfo& Kind<$0>();\ntemplate "
-                                     "<>\nabsl::string_view CrdJson<$0>();\n",
-                                     type));
+    absl::StrAppend(&out, Substitute("template <>\nconst KindInfo& Kind<$0>();\n", type));
+  if (IsKind(message) && !IsForeign(message))
+    absl::StrAppend(&out, Substitute("template <>\nabsl::string_view CrdJson<$0>();\n", type));
   return out;
 }
 
@@ -171,13 +182,19 @@ std::string WriteDefinitions(const Descriptor& message) {
 
 std::string KindDefinition(const Descriptor& message, std::string& error) {
   const k8s::Kind& kind = KindOf(message);
-  return Substitute(
+  std::string out = Substitute(
       "template <>\nconst KindInfo& Kind<$0>() {\n"
       "  static const KindInfo& kind = *new KindInfo{.group = \"$1\", .version = \"$2\",\n"
-      "      .kind = \"$3\", .plural = \"$4\", .namespaced = $5};\n  return kind;\n}\n\n"
-      "template <>\nabsl::string_view CrdJson<$0>() {\n  return R\"json($6)json\";\n}\n\n",
+      "      .kind = \"$3\", .plural = \"$4\", .namespaced = $5};\n  return kind;\n}\n\n",
       CppName(message), kind.group(), kind.version(), message.name(), kind.plural(),
-      kind.namespaced() ? "true" : "false", DumpJson(Crd(message, error)));
+      kind.namespaced() ? "true" : "false");
+  if (IsForeign(message)) return out;
+  absl::StrAppend(
+      &out,
+      Substitute(
+          "template <>\nabsl::string_view CrdJson<$0>() {\n  return R\"json($1)json\";\n}\n\n",
+          CppName(message), DumpJson(Crd(message, error))));
+  return out;
 }
 
 constexpr char kNotice[] = "// Made by protoc-gen-ashlar from $0. Do not edit.\n";
@@ -186,6 +203,17 @@ constexpr char kNotice[] = "// Made by protoc-gen-ashlar from $0. Do not edit.\n
 
 std::string FileName(const FileDescriptor& file, const std::string& suffix) {
   return absl::StrCat(absl::StripSuffix(file.name(), ".proto"), suffix);
+}
+
+// True if its codec needs lib/api/map_codec.h.
+bool HasMapsOrJson(const FileDescriptor& file) {
+  for (const Descriptor* message : MessagesOf(file)) {
+    for (int i = 0; i < message->field_count(); ++i) {
+      const FieldType type = TypeOf(*message->field(i));
+      if (type == FieldType::kMessageMap || type == FieldType::kJson) return true;
+    }
+  }
+  return false;
 }
 
 std::string CodecHeader(const FileDescriptor& file) {
@@ -199,6 +227,7 @@ std::string CodecHeader(const FileDescriptor& file) {
 std::string CodecSource(const FileDescriptor& file, std::string& error) {
   std::string out = Substitute(kNotice, file.name());
   absl::StrAppend(&out, "#include \"", FileName(file, ".codec.h"), "\"\n");
+  if (HasMapsOrJson(file)) absl::StrAppend(&out, "#include \"lib/api/map_codec.h\"\n");
   for (int i = 0; i < file.dependency_count(); ++i) {
     const FileDescriptor& other = *file.dependency(i);
     const bool has_codec =

@@ -138,6 +138,12 @@ class SchemaWriter {
         return List(field, Message(*field.message_type()));
       case FieldType::kMap:
         return {{"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
+      case FieldType::kMessageMap:
+        return {
+            {"type", "object"},
+            {"additionalProperties", Message(*field.message_type()->map_value()->message_type())}};
+      case FieldType::kJson:
+        return {{"type", "object"}, {"x-kubernetes-preserve-unknown-fields", true}};
       case FieldType::kUnsupported:
         break;
     }

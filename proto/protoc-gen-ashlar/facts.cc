@@ -19,12 +19,22 @@ FieldType MessageType(const FieldDescriptor& field) {
   const bool time = field.message_type()->full_name() == kTimestamp;
   if (field.is_map()) {
     const Descriptor& entry = *field.message_type();
-    const bool strings = entry.map_key()->cpp_type() == FieldDescriptor::CPPTYPE_STRING &&
-                         entry.map_value()->cpp_type() == FieldDescriptor::CPPTYPE_STRING;
+    if (entry.map_key()->cpp_type() != FieldDescriptor::CPPTYPE_STRING)
+      return FieldType::kUnsupported;
+    if (entry.map_value()->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
+      return FieldType::kMessageMap;
+    const bool strings = entry.map_value()->cpp_type() == FieldDescriptor::CPPTYPE_STRING;
     return strings ? FieldType::kMap : FieldType::kUnsupported;
   }
   if (field.is_repeated()) return time ? FieldType::kUnsupported : FieldType::kMessages;
   return time ? FieldType::kTime : FieldType::kMessage;
+}
+
+// `name` as it is in JSON.
+bool HasMember(const Descriptor& message, const std::string& name) {
+  for (int i = 0; i < message.field_count(); ++i)
+    if (message.field(i)->json_name() == name) return true;
+  return false;
 }
 
 template <class D>
@@ -43,8 +53,10 @@ std::string Comment(const D& descriptor) {
 
 FieldType TypeOf(const FieldDescriptor& field) {
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return MessageType(field);
-  if (field.type() == FieldDescriptor::TYPE_STRING)
-    return field.is_repeated() ? FieldType::kStrings : FieldType::kString;
+  if (field.type() == FieldDescriptor::TYPE_STRING) {
+    if (field.is_repeated()) return FieldType::kStrings;
+    return OptionsOf(field).format() == "json" ? FieldType::kJson : FieldType::kString;
+  }
   if (field.is_repeated() || field.real_containing_oneof() != nullptr)
     return FieldType::kUnsupported;
   switch (field.type()) {
@@ -80,8 +92,7 @@ std::string Unsupported(const FileDescriptor& file) {
       if (TypeOf(field) == FieldType::kUnsupported)
         return absl::StrCat(field.full_name(), ": this type of field is not supported");
       for (const std::string& key : OptionsOf(field).list_map_keys()) {
-        if (TypeOf(field) != FieldType::kMessages ||
-            field.message_type()->FindFieldByCamelcaseName(key) == nullptr)
+        if (TypeOf(field) != FieldType::kMessages || !HasMember(*field.message_type(), key))
           return absl::StrCat(field.full_name(), ": list_map_keys names ", key,
                               ", which its elements do not have");
       }

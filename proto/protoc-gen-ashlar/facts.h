@@ -22,6 +22,8 @@ enum class FieldType {
   kStrings,
   kMessages,
   kMap,
+  kMessageMap,  // by name
+  kJson,        // any JSON; its text here. Strings of the format json
   kUnsupported,
 };
 

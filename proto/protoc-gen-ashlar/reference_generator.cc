@@ -44,6 +44,10 @@ std::string TypeName(const FieldDescriptor& field) {
       return absl::StrCat("list of ", Link(*field.message_type()));
     case FieldType::kMap:
       return "map of string";
+    case FieldType::kMessageMap:
+      return absl::StrCat("map of ", Link(*field.message_type()->map_value()->message_type()));
+    case FieldType::kJson:
+      return "object";
     case FieldType::kUnsupported:
       break;
   }

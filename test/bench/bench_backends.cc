@@ -1,14 +1,16 @@
 // bench_backends: what each backend leaves of its drive, and what it takes to make, grow and delete
 // a volume.
 //
-// Direct I/O on a volume and, in turn, on a bare drive of the same kind (for Directory: on a file
-// of the pool's filesystem), as medians of the ratios of each round (goal at least 0.98; File as
-// bench_volume_io has it). Then carving, growth and deletion of a volume of 256 MiB and of 1 GiB,
-// beside zeroing as many bytes of the bare drive: deletion must not grow with size but for wiping.
+// Direct I/O on a volume and, in turn, on the same bytes of its drive (for File: of its image, for
+// Directory: on a file of the pool's filesystem that nobody limits), as medians of the ratios of
+// each round (goal at least 0.98; File as bench_volume_io has it). Then carving, growth and
+// deletion of a volume of 256 MiB and of 1 GiB, beside zeroing as many bytes of a bare drive:
+// deletion must not grow with size but for wiping.
 //
-//   bench_backends [rounds] [backend...]     File Directory Partition WholeDrive LVM
+//   bench_backends [rounds] [backend...]     File Directory Partition WholeDrive LVM Namespace
 // Drives are loop devices over files; ASHLAR_BENCH_DRIVES=A,B names two drives instead, of which
-// all is lost: the first is the bare one.
+// all is lost: the first is the bare one. What needs device-mapper or namespaces runs in the drive
+// lab's scene "bench".
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@
 #include "lib/system/block_device.h"
 #include "lib/system/files.h"
 #include "node-agent/testing/loop_lab.h"
+#include "test/bench/block_place.h"
 #include "test/bench/direct_io.h"
 
 namespace ashlar::node_agent {
@@ -31,6 +34,8 @@ namespace {
 
 using bench::Median;
 using bench::Pattern;
+using bench::Place;
+using bench::PlaceOf;
 using bench::Throughput;
 using Stopwatch = std::chrono::steady_clock;
 
@@ -56,6 +61,7 @@ class Bench {
   Bench(BackendKind backend, int rounds, std::string bare, const std::string& drive)
       : rounds_(rounds),
         bare_(std::move(bare)),
+        drive_(drive),
         agent_(lab_.Path("state"), {lab_.Path("kubelet")}) {
     Must(agent_.Start(), "start");
     PoolSpec spec;
@@ -75,24 +81,27 @@ class Bench {
     const std::string staging = lab_.Path("kubelet/v");
     Must(Make("v", kDataBytes + 256 * kMiB), "carve");
     Must(agent_.volumes.Stage({}, {"v", staging, Mode(), "", {}}), "stage");
-    std::string ours, reference = bare_;
+    std::string ours;
+    Place bare;
     if (traits_.block) {
       Must(agent_.volumes.Publish({}, {"v", staging, staging + "-dev", Mode()}), "publish");
       ours = staging + "-dev";
+      bare = PlaceOf(ours, drive_);
     } else {
       ours = staging + "/file";
-      // A subvolume or project beside it, which nobody limits; a drive with ext4 has only itself.
-      const std::string pool = lab_.Path("state/pools/p");
-      if (sys::Exists(pool + "/volumes")) reference = pool + "/file";
+      bare.path = lab_.Path("state/pools/p/file");
     }
     const int mine = bench::OpenFilled(ours, kDataBytes);
-    const int other = bench::OpenFilled(reference, kDataBytes);
+    const int other = traits_.block ? open(bare.path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC)
+                                    : bench::OpenFilled(bare.path, kDataBytes);
+    bench::Must(other >= 0, absl::StrCat("open ", bare.path));
     for (const Pattern& pattern : kPatterns) {
       std::vector<double> base, ratio;
       for (int round = 0; round < rounds_; ++round) {
-        const double before = Throughput(other, kDataBytes, pattern);
+        const double before = Throughput(other, kDataBytes, pattern, bare.offset);
         const double volume = Throughput(mine, kDataBytes, pattern);
-        const double mean = (before + Throughput(other, kDataBytes, pattern)) / 2;
+        const double after = Throughput(other, kDataBytes, pattern, bare.offset);
+        const double mean = (before + after) / 2;
         base.push_back(mean);
         ratio.push_back(volume / mean);
       }
@@ -101,7 +110,7 @@ class Bench {
     }
     close(mine);
     close(other);
-    if (reference != bare_) (void)sys::RemoveFile(reference, sys::Durability::kProcessCrash);
+    if (!traits_.block) (void)sys::RemoveFile(bare.path, sys::Durability::kProcessCrash);
     if (traits_.block) Must(agent_.volumes.Unpublish({}, "v", staging + "-dev"), "unpublish");
     Must(agent_.volumes.Unstage({}, "v", staging), "unstage");
     Must(agent_.volumes.Remove({}, "v"), "delete");
@@ -137,7 +146,7 @@ class Bench {
 
   LoopLab lab_;
   const int rounds_;
-  const std::string bare_;
+  const std::string bare_, drive_;
   AgentStack agent_;
   BackendTraits traits_;
 };
@@ -148,7 +157,7 @@ int Main(int argc, char** argv) {
     std::cerr << "bench_backends lacks " << missing << "\n";
     return 2;
   }
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 5;
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 15;
   std::vector<std::string> names(argv + std::min(argc, 2), argv + argc);
   if (names.empty()) names = {"File", "Directory", "Partition", "WholeDrive"};
   for (const std::string& name : names) {

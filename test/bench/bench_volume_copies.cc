@@ -1,9 +1,10 @@
 // bench_volume_copies: what the agent adds to the system calls that a copy of a volume needs.
 //
 // Snapshots of a sealed ext4 volume of several sizes, of a live one in few and in many extents, and
-// clones, against FICLONE, attribute, fsync and durable rename done bare on the same filesystem in
-// turn, and against FICLONE alone; and finding the blocks that differ between two snapshots,
-// against FIEMAP of both. Prints medians in milliseconds, extents and ratios.
+// clones, against FICLONE, attribute, name and fsync done bare on the same filesystem in turn, and
+// against FICLONE alone; and finding the blocks that differ between two snapshots, against FIEMAP
+// of both; growth and removal, against fallocate and fsync, and unlink, truncate and fsync. Prints
+// medians in milliseconds, extents and ratios.
 //
 //   bench_volume_copies [rounds] [directory for the pool]
 // Without a directory the pool lies on an XFS filesystem of its own, over a loop device.
@@ -24,6 +25,7 @@
 #include "lib/base/log.h"
 #include "lib/system/extent_map.h"
 #include "lib/system/files.h"
+#include "lib/system/unnamed_file.h"
 #include "node-agent/testing/loop_lab.h"
 
 namespace ashlar::node_agent {
@@ -48,6 +50,10 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// Writes out what earlier operations left to be written, down to the drive below the loop device,
+// so that none pays for the one before it.
+void Settle() { sync(); }
+
 struct Bench {
   AgentStack& agent;
   std::string pool, kubelet;
@@ -59,19 +65,25 @@ struct Bench {
 
   // The same on the medium without the agent. `clone_alone` becomes the time of FICLONE.
   double Bare(const std::string& source, double& clone_alone) {
-    const std::string partial = absl::StrCat(pool, "/volumes/bare.partial"), whole = Image("bare");
+    const std::string whole = Image("bare");
+    Settle();
     const double all = Milliseconds([&] {
       const sys::UniqueFd from = *sys::OpenFile(Image(source), O_RDONLY);
-      const sys::UniqueFd to = *sys::OpenFile(partial, O_RDWR | O_CREAT | O_EXCL, 0400);
+      const sys::UniqueFd to = *sys::OpenUnnamedFile(pool + "/volumes", 0400);
       clone_alone = Milliseconds([&] {
         Must(ioctl(to.get(), FICLONE, from.get()) == 0 ? absl::OkStatus()
                                                        : absl::InternalError("FICLONE"));
       });
-      Must(sys::SetAttribute(to.get(), "user.bench", "x", partial));
-      Must(sys::SyncFile(to.get(), partial));
-      Must(sys::RenameDurably(partial, whole));
+      Must(sys::SetAttribute(to.get(), "user.bench", "x", whole));
+      Must(sys::NameFile(to.get(), whole));
+      Must(sys::SyncFile(to.get(), whole));
     });
+    // As thoroughly as the agent removes its copies, so that no work of the filesystem is left for
+    // the next measurement.
+    const sys::UniqueFd fd = *sys::OpenFile(whole, O_RDWR);
     Must(sys::RemoveFile(whole, sys::Durability::kProcessCrash));
+    Must(sys::Truncate(fd.get(), 0, whole));
+    Must(sys::SyncDirectory(pool + "/volumes"));
     return all;
   }
 
@@ -79,6 +91,7 @@ struct Bench {
     std::vector<double> ours, bare, alone;
     int64_t extents = 0;
     for (int i = 0; i < rounds; ++i) {
+      Settle();
       ours.push_back(Milliseconds([&] {
         if (clone) {
           Must(
@@ -101,6 +114,41 @@ struct Bench {
         Median(alone));
   }
 
+  static void Print(const std::string& what, const std::vector<double>& ours,
+                    const std::vector<double>& bare) {
+    std::printf("%-28s %16s  %8.2f ms  bare %8.2f ms  ratio %5.2f\n", what.c_str(), "",
+                Median(ours), Median(bare), Median(ours) / Median(bare));
+  }
+
+  // Growth to twice its size, and removal, of a volume without pods.
+  void Life(int64_t size) {
+    std::vector<double> grow, bare_grow, remove, bare_remove;
+    const std::string file = Image("bare"), folder = pool + "/volumes";
+    for (int i = 0; i < rounds; ++i) {
+      Must(agent.volumes.Ensure({}, {"life", "p", size / 2, VolumeMode::kBlock, ""}).status());
+      Settle();
+      grow.push_back(Milliseconds([&] { Must(agent.volumes.Resize({}, "life", size).status()); }));
+      Settle();
+      remove.push_back(Milliseconds([&] { Must(agent.volumes.Remove({}, "life")); }));
+      const sys::UniqueFd fd = *sys::OpenFile(file, O_RDWR | O_CREAT | O_EXCL, 0600);
+      Must(sys::Preallocate(fd.get(), 0, size / 2, file));
+      Must(sys::SyncFile(fd.get(), file));
+      Settle();
+      bare_grow.push_back(Milliseconds([&] {
+        Must(sys::Preallocate(fd.get(), size / 2, size, file));
+        Must(sys::SyncFile(fd.get(), file));
+      }));
+      Settle();
+      bare_remove.push_back(Milliseconds([&] {
+        Must(sys::RemoveFile(file, sys::Durability::kProcessCrash));
+        Must(sys::Truncate(fd.get(), 0, file));
+        Must(sys::SyncDirectory(folder));
+      }));
+    }
+    Print(absl::StrCat("growth to ", size >> 30, " GiB"), grow, bare_grow);
+    Print(absl::StrCat("removal, ", size >> 30, " GiB"), remove, bare_remove);
+  }
+
   static int64_t ReadMap(const std::string& image) {
     const sys::UniqueFd fd = *sys::OpenFile(image, O_RDONLY);
     int64_t count = 0;
@@ -120,7 +168,7 @@ struct Bench {
     for (int i = 0; i < rounds; ++i) {
       ranges = 0;
       ours.push_back(Milliseconds([&] {
-        auto all = agent.volumes.OpenExtents(target, base, 0);
+        auto all = agent.volumes.OpenExtents({}, target, base, 0);
         Must(all.status());
         while (!all->AtEnd()) {
           const auto part = all->Next();
@@ -174,6 +222,7 @@ int Main(int argc, char** argv) {
       Must(agent.volumes.Remove({}, snapshot, VolumeKind::kSnapshot));
     Must(agent.volumes.Unstage({}, id, staging));
     Must(agent.volumes.Remove({}, id));
+    bench.Life(size);
   }
   return 0;
 }

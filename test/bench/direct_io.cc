@@ -5,17 +5,27 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <random>
 
+#include "absl/strings/str_cat.h"
+
 namespace ashlar::bench {
 namespace {
 
 using Stopwatch = std::chrono::steady_clock;
-constexpr double kSeconds = 1.0;
+constexpr double kSeconds = 0.4;
+
+// One read or write that is under way.
+struct Slot {
+  void* buffer = nullptr;
+  uint64_t at = 0;
+  size_t done = 0;
+};
 
 }  // namespace
 
@@ -25,43 +35,57 @@ void Must(bool ok, const std::string& what) {
   std::exit(1);
 }
 
-double Throughput(int fd, int64_t size, const Pattern& pattern) {
+double Throughput(int fd, int64_t size, const Pattern& pattern, int64_t from) {
   io_uring ring;
   Must(io_uring_queue_init(pattern.depth, &ring, 0) == 0, "io_uring_queue_init");
-  std::vector<void*> buffers(pattern.depth);
-  for (void*& buffer : buffers) Must(posix_memalign(&buffer, 4096, pattern.block) == 0, "memory");
+  std::vector<Slot> slots(pattern.depth);
+  for (Slot& slot : slots) Must(posix_memalign(&slot.buffer, 4096, pattern.block) == 0, "memory");
   std::mt19937_64 random(42);
   const int64_t blocks = size / static_cast<int64_t>(pattern.block);
   int64_t next = 0, done = 0;
-  const auto submit = [&](unsigned slot) {
+  const auto submit = [&](Slot& slot) {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring);
+    const auto bytes = static_cast<unsigned>(pattern.block - slot.done);
+    char* buffer = static_cast<char*>(slot.buffer) + slot.done;
+    if (pattern.write)
+      io_uring_prep_write(sqe, fd, buffer, bytes, slot.at + slot.done);
+    else
+      io_uring_prep_read(sqe, fd, buffer, bytes, slot.at + slot.done);
+    io_uring_sqe_set_data(sqe, &slot);
+  };
+  const auto begin = [&](Slot& slot) {
     const int64_t block = pattern.random
                               ? static_cast<int64_t>(random() % static_cast<uint64_t>(blocks))
                               : next++ % blocks;
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring);
-    const auto bytes = static_cast<unsigned>(pattern.block);
-    const uint64_t at = static_cast<uint64_t>(block) * pattern.block;
-    if (pattern.write)
-      io_uring_prep_write(sqe, fd, buffers[slot], bytes, at);
-    else
-      io_uring_prep_read(sqe, fd, buffers[slot], bytes, at);
-    io_uring_sqe_set_data64(sqe, slot);
+    slot.at = static_cast<uint64_t>(from) + static_cast<uint64_t>(block) * pattern.block;
+    slot.done = 0;
+    submit(slot);
   };
   const auto start = Stopwatch::now();
-  for (unsigned slot = 0; slot < pattern.depth; ++slot) submit(slot);
+  for (Slot& slot : slots) begin(slot);
   double elapsed = 0;
   while (elapsed < kSeconds) {
     io_uring_submit_and_wait(&ring, 1);
     io_uring_cqe* cqe;
     while (io_uring_peek_cqe(&ring, &cqe) == 0) {
-      Must(cqe->res == static_cast<int>(pattern.block), "a short read or write");
-      submit(static_cast<unsigned>(io_uring_cqe_get_data64(cqe)));
+      Slot& slot = *static_cast<Slot*>(io_uring_cqe_get_data(cqe));
+      const int result = cqe->res;
       io_uring_cqe_seen(&ring, cqe);
-      ++done;
+      // Filesystems may answer in parts, or ask to be asked again.
+      Must(result > 0 || result == -EAGAIN,
+           absl::StrCat(pattern.name, ": ", result == 0 ? "end of file" : strerror(-result)));
+      slot.done += static_cast<size_t>(std::max(result, 0));
+      if (slot.done < pattern.block) {
+        submit(slot);
+      } else {
+        ++done;
+        begin(slot);
+      }
     }
     elapsed = std::chrono::duration<double>(Stopwatch::now() - start).count();
   }
   io_uring_queue_exit(&ring);
-  for (void* buffer : buffers) free(buffer);
+  for (const Slot& slot : slots) free(slot.buffer);
   return static_cast<double>(done) * static_cast<double>(pattern.block) / elapsed;
 }
 

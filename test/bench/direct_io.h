@@ -21,8 +21,9 @@ struct Pattern {
   bool write = false;
 };
 
-// Bytes a second over about a second, of the first `size` bytes of a file opened with O_DIRECT.
-double Throughput(int fd, int64_t size, const Pattern& pattern);
+// Bytes a second over a part of a second, of `size` bytes from `from` on of a file or device opened
+// with O_DIRECT. Short slices, taken in turn and often, see the same noise of the machine.
+double Throughput(int fd, int64_t size, const Pattern& pattern, int64_t from = 0);
 
 // Opens for direct I/O and writes all of it, so that no read is answered without the device.
 int OpenFilled(const std::string& path, int64_t size);

@@ -72,10 +72,23 @@ class Rendering(unittest.TestCase):
         self.assertEqual(answer.returncode, 0, answer.stdout + answer.stderr)
 
     def test_everything_namespaced_is_in_the_release_namespace(self):
-        cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "StorageClass", "CSIDriver"}
+        cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "StorageClass", "CSIDriver",
+                        "DeviceClass"}
         for o in self.objects:
             if o["kind"] not in cluster_wide:
                 self.assertEqual(o["metadata"].get("namespace"), NAMESPACE, o["metadata"]["name"])
+
+    def test_devices_are_offered_with_no_right_to_change_a_claim(self):
+        self.assertEqual({o["metadata"]["name"] for o in self.objects if o["kind"] == "DeviceClass"},
+                         {"nvme.ashlar.dev", "gpu.ashlar.dev"})
+        self.assertIn("--dra=true", container(self.controller, "ashlar-controller")["args"])
+        rules = [r for r in pick(self.objects, "ClusterRole")["rules"] if r["apiGroups"] == ["resource.k8s.io"]]
+        changed = {resource for r in rules for resource in r["resources"] if set(r["verbs"]) - {"get", "list", "watch"}}
+        self.assertEqual(changed, {"resourceslices", "resourceclaims", "resourceclaims/status", "resourceclaims/driver"})
+        objects = render("dra.enabled=false")
+        self.assertFalse([o for o in objects if o["kind"] == "DeviceClass"])
+        self.assertFalse([r for r in pick(objects, "ClusterRole")["rules"] if r["apiGroups"] == ["resource.k8s.io"]])
+        self.assertIn("--dra=false", container(pod_of(pick(objects, "Deployment")), "ashlar-controller")["args"])
 
     def test_zone_and_region_come_from_the_node_unless_they_are_set(self):
         args = container(self.node, "ashlar-csi")["args"]
@@ -129,6 +142,19 @@ class Rendering(unittest.TestCase):
         self.assertEqual([m for m in agent["volumeMounts"] if m["name"] == "cgroup"], [{"name": "cgroup", "mountPath": "/host/cgroup"}])
         self.assertIn({"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}, self.node["volumes"])
         self.assertNotIn("cgroup", [v["name"] for v in self.controller["volumes"]])
+
+    def test_the_agent_serves_claims_unless_that_is_switched_off(self):
+        agent = container(self.node, "ashlar-node-agent")
+        self.assertIn("--kubelet-dir=/var/lib/kubelet", agent["args"])
+        self.assertIn("--cdi-dir=/var/run/cdi", agent["args"])
+        self.assertIn({"name": "cdi", "mountPath": "/var/run/cdi"}, agent["volumeMounts"])
+        self.assertIn({"name": "cdi", "hostPath": {"path": "/var/run/cdi", "type": "DirectoryOrCreate"}}, self.node["volumes"])
+        moved = pod_of(pick(render("kubeletDir=/var/lib/k0s/kubelet", "dra.cdiDir=/etc/cdi"), "DaemonSet"))
+        self.assertIn("--kubelet-dir=/var/lib/k0s/kubelet", container(moved, "ashlar-node-agent")["args"])
+        self.assertIn("--cdi-dir=/etc/cdi", container(moved, "ashlar-node-agent")["args"])
+        off = pod_of(pick(render("dra.enabled=false"), "DaemonSet"))
+        self.assertFalse([a for a in container(off, "ashlar-node-agent")["args"] if a.startswith(("--kubelet-dir", "--cdi-dir"))])
+        self.assertNotIn("cdi", [v["name"] for v in off["volumes"]])
 
     def test_the_sidecars_may_read_attribute_classes(self):
         readable = {r for o in self.objects if o["kind"] == "ClusterRole" for rule in o["rules"]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs csi-sanity (csi-test v5) against a whole Ashlar on this machine: volumes are really carved, mounted and removed.
+# LVM has no machine of its own here: test/drive/lvm.py runs the same csi-sanity (sanity.sh) in a guest of the drive lab.
 #   run.sh [standalone [BACKEND]]   against `ashlar standalone`, with a pool of this backend: File (default), Directory,
-#                                   Partition
+#                                   Partition, WholeDrive
 #   run.sh kubernetes               against ashlar-controller, ashlar-node-agent and ashlar-csi on a real kube-apiserver
 # ASHLAR_BIN: the folder of the programs (default build/release/bin, else build/dev/bin). Needs root: mounts and loop
 # devices. Leaves nothing behind. The last line counts: suite csi-sanity: N passed, N failed, N skipped.
@@ -10,8 +11,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 side=${1:-standalone} backend=${2:-File}
 case $side/$backend in
-  standalone/File | standalone/Directory | standalone/Partition | kubernetes/File) ;;
-  *) echo "usage: run.sh [standalone [File|Directory|Partition]|kubernetes]" >&2; exit 2 ;;
+  standalone/File | standalone/Directory | standalone/Partition | standalone/WholeDrive | kubernetes/File) ;;
+  *) echo "usage: run.sh [standalone [File|Directory|Partition|WholeDrive]|kubernetes]" >&2; exit 2 ;;
 esac
 export PATH=$PATH:/usr/sbin:/sbin
 cache=${ASHLAR_CACHE:-$HOME/.cache/ashlar}/cluster/bin
@@ -52,25 +53,35 @@ cleanup() {
   # Mounts below the work directory, the innermost first; then loop devices whose files lie in it.
   awk -v dir="$work/" 'index($5, dir) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount"; done
   losetup --noheadings --list --output NAME,BACK-FILE | awk -v dir="$work/" 'index($2, dir) == 1 {print $1}' |
-    while read -r device; do losetup --detach "$device"; done
+    while read -r device; do partx --delete "$device" 2>/dev/null; losetup --detach "$device"; done # partitions would stay
   mkdir -p "$root/build/test-logs/csi-sanity-$side-$backend" && cp "$work"/*.log "$root/build/test-logs/csi-sanity-$side-$backend/"
   rm -rf "$work"
 }
 trap cleanup EXIT
 
-# A pool on a filesystem of its own (XFS, as Ashlar makes it on a drive, or btrfs), or on a loop device.
-device=
+# make_drives COUNT SIZE: loop devices over sparse files.
+drives=()
+make_drives() {
+  local number
+  for ((number = 0; number < $1; number++)); do
+    truncate --size "$2" "$work/drive$number.img"
+    drives+=("$(losetup --find --show --direct-io=on "$work/drive$number.img")")
+  done
+}
+
+# A pool on a filesystem of its own (XFS, as Ashlar makes it on a drive, or btrfs), or on loop devices: one for each volume
+# of a test where a volume is a drive.
 make_pool() {
   local source
-  truncate --size 40G "$work/pool.img"
   mkdir "$work/pool"
   case $backend in
-    File) mkfs.xfs -q -m reflink=1 "$work/pool.img" ;;
-    Directory) mkfs.btrfs -q "$work/pool.img" >/dev/null 2>&1 ;;
+    File) truncate --size 40G "$work/pool.img" && mkfs.xfs -q -m reflink=1 "$work/pool.img" ;;
+    Directory) truncate --size 40G "$work/pool.img" && mkfs.btrfs -q "$work/pool.img" >/dev/null 2>&1 ;;
+    Partition) make_drives 1 40G ;;
+    WholeDrive) make_drives 12 2G ;;
   esac
-  if [ "$backend" = Partition ]; then
-    device=$(losetup --find --show --direct-io=on "$work/pool.img")
-    source="\"devices\": {\"paths\": [\"$device\"]}"
+  if [ ${#drives[@]} != 0 ]; then
+    source="\"devices\": {\"paths\": [$(printf ', "%s"' "${drives[@]}" | cut -c3-)]}"
   else
     mount -o loop "$work/pool.img" "$work/pool"
     source="\"directory\": {\"path\": \"$work/pool/volumes\"}"
@@ -90,37 +101,6 @@ filesystem() {
   if ((16#$capabilities >> 24 & 1)); then echo ext4; else echo xfs; fi
 }
 
-# sanity KIND: csi-sanity with volumes of this access type, mount or block. Skipped is what the backend cannot do: partitions
-# are not copied, directories have no limits of I/O.
-sanity() {
-  local skip=()
-  [ "$backend" != Partition ] || skip=(--ginkgo.skip 'napshot|source volume')
-  printf 'pool: sanity\ncsi.storage.k8s.io/fstype: %s\n' "$(filesystem)" >"$work/parameters.yaml"
-  printf 'trim: Daily\n' >"$work/mutable.yaml"
-  [ "$backend" = Directory ] || printf 'readIops: "5k"\nwriteBytesPerSecond: 500Mi\n' >>"$work/mutable.yaml"
-  # The test that is left out compares a received message with a sent one by reflect.DeepEqual, which sees that only one of
-  # them has a cached size: a driver that tells where a snapshot can be used cannot pass. csi/snapshots_test.cc tests the same.
-  skip+=(--ginkgo.skip "creating a snapshot with accessibility requirements")
-  "$cache/csi-sanity" --csi.endpoint "$endpoint" --csi.mountdir "$work/mnt-$1" --csi.stagingdir "$work/staging-$1" \
-    --csi.testvolumeparameters "$work/parameters.yaml" --csi.testvolumeaccesstype "$1" \
-    --csi.testvolumemutableparameters "$work/mutable.yaml" "${skip[@]}" \
-    --csi.testvolumesize $((512 << 20)) --csi.testvolumeexpandsize $((1 << 30)) \
-    --ginkgo.junit-report "$work/junit-$1.xml" >"$work/sanity-$1.log" 2>&1 || true
-  [ -s "$work/junit-$1.xml" ] || { tail -n 30 "$work/sanity-$1.log"; return 1; }
-  grep -E '^\s*\[FAIL\]' "$work/sanity-$1.log" | sort -u || true
-}
-
-count() { # what a JUnit file says of its tests: passed failed skipped
-  python3 - "$@" <<'P'
-import sys, xml.etree.ElementTree as tree
-cases = [case for path in sys.argv[2:] for case in tree.parse(path).iter("testcase") if "[It]" in case.get("name")]
-failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
-skipped = sum(case.find("skipped") is not None for case in cases)
-print(f"suite csi-sanity {sys.argv[1]}: {len(cases) - failed - skipped} passed, {failed} failed, {skipped} skipped")
-sys.exit(failed > 0)
-P
-}
-
 # After the tests everything that they made must be gone.
 check_left() {
   local left
@@ -130,16 +110,24 @@ check_left() {
   done
   left=$(find "$work/pool/" -name '*.img*' -o -name '*.vol*')
   [ -z "$left" ] || { echo "volumes left behind: $left"; return 1; }
-  [ -z "$device" ] || left=$(find "/sys/block/${device##*/}" -name "${device##*/}p*" ! -name '*p1') # the first has the facts
-  [ -z "$left" ] || { echo "partitions left behind: $left"; return 1; }
+  for drive in "${drives[@]}"; do
+    left=$(find "/sys/block/${drive##*/}" -name "${drive##*/}p*" ! -name '*p1') # the first has the facts
+    [ -z "$left" ] || { echo "partitions left behind: $left"; return 1; }
+    [ "$backend" = Partition ] || left=$(blkid --probe "$drive" || true)
+    [ -z "$left" ] || { echo "a volume left behind: $left"; return 1; }
+  done
   left=$(losetup --noheadings --list --output NAME,BACK-FILE | awk -v dir="$work/pool/" 'index($2, dir) == 1')
   [ -z "$left" ] || { echo "loop devices left behind: $left"; return 1; }
 }
 
 . "$here/$side.sh"
+. "$here/sanity.sh"
 start_ashlar
 await 60 "the CSI socket is there" test -S "${endpoint#unix://}"
 make_pool
+csi_sanity=$cache/csi-sanity filesystem=$(filesystem) volume_mib=512 grown_mib=1024
+# Asked for exactly, so that what is given can be compared; it is as large as it will ever be.
+[ "$backend" != WholeDrive ] || { volume_mib=2048 grown_mib=2048; }
 kinds=(mount block)
 [ "$backend" != Directory ] || kinds=(mount)
 for kind in "${kinds[@]}"; do sanity "$kind"; done
@@ -147,4 +135,4 @@ leak=0
 check_left || leak=1
 reports=()
 for kind in "${kinds[@]}"; do reports+=("$work/junit-$kind.xml"); done
-count "$backend" "${reports[@]}" && [ "$leak" = 0 ]
+"$here/count.py" "$backend" "${reports[@]}" && [ "$leak" = 0 ]

@@ -78,6 +78,8 @@ std::map<std::string, Method> Methods() {
       {"EnsureVolume", Unary<pb::NodeAgent>(&Agent::EnsureVolume)},
       {"ResizeVolume", Unary<pb::NodeAgent>(&Agent::ResizeVolume)},
       {"RemoveVolume", Unary<pb::NodeAgent>(&Agent::RemoveVolume)},
+      {"EnsureSnapshots", Unary<pb::NodeAgent>(&Agent::EnsureSnapshots)},
+      {"RemoveSnapshot", Unary<pb::NodeAgent>(&Agent::RemoveSnapshot)},
       {"ListVolumes", Unary<pb::NodeAgent>(&Agent::ListVolumes)},
       {"StageVolume", Unary<pb::NodeMount>(&Mount::StageVolume)},
       {"UnstageVolume", Unary<pb::NodeMount>(&Mount::UnstageVolume)},

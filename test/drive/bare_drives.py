@@ -6,7 +6,7 @@ CONTROLLERS = "cd /sys/class/nvme; for c in *; do grep -q PATHS $c/serial && ech
 
 
 class BareDrives(Case):
-    """Pools of partitions and of whole drives."""
+    """Pools of partitions, of whole drives, of namespaces, and of filesystems on a drive."""
     scene = "two_sockets"
 
     def start_on_state(self):
@@ -29,7 +29,7 @@ class BareDrives(Case):
         self.call("EnsureVolume", volumeId="file", pool="image", sizeBytes=24 * MI, **filesystem)
         self.call("EnsureVolume", volumeId="small", pool="parts", sizeBytes=24 * MI, **filesystem)
         self.call("EnsureVolume", volumeId="large", pool="parts", sizeBytes=600 * MI, mode="VOLUME_MODE_BLOCK")
-        self.call("EnsureVolume", volumeId="drive", pool="whole", sizeBytes=24 * MI, **filesystem)
+        self.call("EnsureVolume", volumeId="drive", pool="whole", sizeBytes=400 * MI, mode="VOLUME_MODE_FILESYSTEM", fsType="xfs")
         before = {}
         for pool, name, serial in (("parts", "small", "ASH3"), ("parts", "large", "ASH1"), ("whole", "drive", "ASH4")):
             before[name] = self.device_of(pool, name)
@@ -48,23 +48,68 @@ class BareDrives(Case):
             self.assertEqual(self.guest.run(f"cat /mnt/{name}/synced").strip(), name)
         self.assertEqual(self.volume("large")["sizeBytes"], str(600 * MI))
 
-    def test_a_volume_whose_drive_is_unplugged_is_unhealthy_until_it_is_back(self):
-        healthy = lambda: [self.volume(name).get("healthy", False) for name in ("large", "file")]
-        self.assertEqual(healthy(), [True, True])
-        self.call("StageVolume", volumeId="file", stagingPath="/mnt/file", mode="VOLUME_MODE_FILESYSTEM")
-        self.guest.run("echo kept >/mnt/file/synced && sync /mnt/file/synced")
-        self.call("UnstageVolume", volumeId="file", stagingPath="/mnt/file")
-        for serial in ("ASH1", "ASH0"):
+    def stage(self, name, mode="FILESYSTEM", pod=False):
+        self.call("StageVolume", volumeId=name, stagingPath=f"/mnt/{name}", mode=f"VOLUME_MODE_{mode}")
+        if pod:
+            self.call("PublishVolume", volumeId=name, stagingPath=f"/mnt/{name}", targetPath=f"/mnt/pod-{name}", mode=f"VOLUME_MODE_{mode}")
+
+    def healthy(self):
+        return {v["volumeId"] for v in self.call("ListVolumes")["volumes"] if v["healthy"]}
+
+    def assert_keeps(self, path, text):
+        """What was synced is there, and more can be written."""
+        self.assertEqual(self.guest.run(f"cat {path}/synced").strip(), text)
+        self.guest.run(f"echo more >{path}/more && sync {path}/more")
+
+    # As the class gds of deploy/examples promises.
+    def test_partitions_drives_and_namespaces_are_published_as_they_are(self):
+        self.assertTrue(self.pool("spaces", "Namespace", serials=["ASH5"])["ready"])
+        self.call("EnsureVolume", volumeId="space", pool="spaces", sizeBytes=24 * MI, mode="VOLUME_MODE_FILESYSTEM", fsType="ext4")
+        self.stage("small", pod=True)
+        self.stage("space")
+        self.guest.run("echo space >/mnt/space/synced && sync /mnt/space/synced")
+        self.stage("large", "BLOCK", pod=True)
+        devices = {path: self.guest.run(f"findmnt -no MAJ:MIN {path}").strip() for path in ("/mnt/pod-small", "/mnt/space", "/mnt/drive")}
+        devices["/mnt/pod-large"] = self.guest.run("printf '%d:%d' 0x$(stat -c %t /mnt/pod-large) 0x$(stat -c %T /mnt/pod-large)")
+        for path, number in devices.items():
+            with self.subTest(path):
+                block = self.guest.run(f"readlink -f /sys/dev/block/{number}").strip()
+                self.assertRegex(block, r"^/sys/devices/pci.*/nvme\d+n\d+(/nvme\d+n\d+p\d+)?$" if "large" in path or "small" in path
+                                 else r"^/sys/devices/pci.*/nvme\d+n\d+$")
+
+    def test_volumes_whose_drives_were_away_are_healthy_again_when_these_are_back(self):
+        away = {"large": "ASH1", "file": "ASH0", "small": "ASH3", "drive": "ASH4", "space": "ASH5"}
+        self.stage("file")
+        self.guest.run("echo file >/mnt/file/synced && sync /mnt/file/synced")
+        self.guest.run("printf kept | dd of=/mnt/pod-large bs=4096 conv=sync,fsync 2>/dev/null")
+        self.guest.until("all volumes are healthy", lambda: self.healthy() == set(away))
+        for serial in away.values():
             self.guest.unplug(serial)
-        self.guest.until("the volumes are unhealthy", lambda: healthy() == [False, False])
-        self.assertTrue(self.volume("small")["healthy"])
-        for serial in ("ASH1", "ASH0"):
+        self.guest.until("all volumes are unhealthy", lambda: not self.healthy())
+        for volume in self.call("ListVolumes")["volumes"]:
+            self.assertIn(volume["reason"], ("DriveMissing", "PoolNotReady", "StaleMount", "FilesystemStopped"), volume)
+        for serial in away.values():
             self.guest.until("its slot is free", lambda: not self.guest.qmp_has(serial))
             self.guest.plug(serial)
-        self.guest.until("the volumes are healthy again", lambda: healthy() == [True, True])
-        self.call("StageVolume", volumeId="file", stagingPath="/mnt/file", mode="VOLUME_MODE_FILESYSTEM")
-        self.assertEqual(self.guest.run("cat /mnt/file/synced").strip(), "kept")
+        # No pod uses them, or it opens a device.
+        self.guest.until("what no pod mounts is healthy again", lambda: self.healthy() == set(away) - {"small"}, 60)
+        for name in ("file", "drive", "space"):
+            self.assert_keeps(f"/mnt/{name}", name)
+        self.assertEqual(self.guest.run("dd if=/mnt/pod-large bs=4 count=1 2>/dev/null"), "kept")
         self.assertTrue(self.device_of("parts", "large").startswith(self.guest.run("drive ASH1").strip()))
+        # A pod still has the filesystem that went.
+        small = self.volume("small")
+        self.assertEqual(small["reason"], "StaleMount", small)
+        self.assertIn("at /mnt/pod-small: delete them", small["message"])
+        self.assertNotEqual(self.guest.status("echo more >/mnt/pod-small/more && sync /mnt/pod-small/more")[0], 0)
+        self.call("UnpublishVolume", volumeId="small", targetPath="/mnt/pod-small")
+        self.call("UnstageVolume", volumeId="small", stagingPath="/mnt/small")
+        self.stage("small", pod=True)
+        self.guest.until("it is healthy when the pod was replaced", lambda: self.healthy() == set(away))
+        self.assert_keeps("/mnt/pod-small", "small")
+        for name in ("small", "large"):
+            self.call("UnpublishVolume", volumeId=name, targetPath=f"/mnt/pod-{name}")
+        self.call("UnstageVolume", volumeId="large", stagingPath="/mnt/large")
 
     def test_a_removed_volume_leaves_no_byte_on_its_drive(self):
         node = self.device_of("parts", "large")

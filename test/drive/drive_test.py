@@ -3,7 +3,7 @@
 order in which they stand there. Those that take longest begin first."""
 import os
 
-from lvm import LvmContract, LvmPool  # noqa: F401
+from lvm import LvmSanity, LvmContract, LvmPool  # noqa: F401
 from drives import BehindAnIommu, FreeDrives, UsedDrives  # noqa: F401
 from bare_drives import BareDrives, SharedNamespaces  # noqa: F401
 import summary  # found by what the above put into sys.path

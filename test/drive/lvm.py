@@ -1,7 +1,8 @@
 """Pools of the backend LVM."""
 import shlex
 
-from case import Case, MI, UID  # first: it says where the lab is
+from case import Case, MI, PROGRAMS, UID  # first: it says where the lab is
+import sanity
 
 
 class LvmContract(Case):
@@ -12,8 +13,8 @@ class LvmContract(Case):
     def contract(self, name):
         self.assert_contract(f"ASHLAR_TEST_DRIVES=LVM0,LVM1 lvm_contract_test --gtest_filter='Lvm/*/{name}'")
 
-    def suite(self, filter):
-        programs = f"ASHLAR_TEST_DRIVES=LVM0,LVM1 lvm_contract_test --gtest_brief=1 --gtest_filter='{filter}'"
+    def suite(self, filter, drives="LVM0,LVM1"):
+        programs = f"ASHLAR_TEST_DRIVES={drives} lvm_contract_test --gtest_brief=1 --gtest_filter='{filter}'"
         status, output = self.guest.status(programs, 600)
         self.assertEqual(status, 0, output.decode(errors="replace"))
         self.assertRegex(output, rb"[1-9]\d* tests? from \d test suites? ran")
@@ -30,6 +31,23 @@ class LvmContract(Case):
 
     def test_what_is_told_of_room_is_true_and_growing_is_safe(self):
         self.suite("LvmFull.*:LvmThinPool.*:LvmRoom.*")
+
+
+class LvmSanity(Case):
+    scene = "lvm"
+    programs = [*PROGRAMS, *sanity.PROGRAMS]
+
+    def test_csi_sanity_skips_nothing_on_thin_volumes_and_leaves_nothing(self):
+        instance = sanity.Sanity(self.guest, {"backend": "LVM", "provisioning": "Sparse", "devices": {"serials": ["LVM2", "LVM3"]},
+                                              "overprovisionPercent": 1000})
+        failed, (passed, _, skipped) = instance.run("LVM")
+        self.assertEqual(failed, "")
+        self.assertGreater(passed, 190)
+        self.assertLessEqual(skipped, 6, "two that csi-test itself leaves out, and the one of sanity.sh, mounted and block")
+        self.assertEqual(instance.left(), [])
+        volumes = lambda: self.guest.run("lvm lvs --noheadings -o lv_name | grep -v '^ *pool$' || true").split()
+        self.guest.until("no logical volume is left", lambda: volumes() == [])
+        instance.end()
 
 
 class LvmPool(Case):
@@ -100,6 +118,81 @@ class LvmPool(Case):
         self.guest.until("the volume is healthy again", lambda: healthy() == [True], 60)
         self.guest.until("both mirrors are the same", lambda: self.guest.status(legs)[0] == 0)
         self.guest.run(same)
+
+    def test_volumes_of_a_thin_pool_whose_drive_is_pulled_heal_when_it_is_back(self):
+        self.running_agent()
+        spec = {"name": "x", "uid": UID[:-1] + "9", "backend": "LVM", "devices": {"serials": ["LVM4"]}, "provisioning": "PROVISIONING_SPARSE"}
+        self.assertTrue(self.ensure_pool(**spec)["ready"])
+        self.call("EnsureVolume", volumeId="xf", pool="x", mode="VOLUME_MODE_FILESYSTEM", fsType="ext4", sizeBytes=24 * MI)
+        device = self.call("EnsureVolume", volumeId="xb", pool="x", mode="VOLUME_MODE_BLOCK", sizeBytes=24 * MI)["devicePath"]
+        stage = {"volumeId": "xf", "stagingPath": "/mnt/xf"}
+        health = lambda: {v["volumeId"]: v["healthy"] for v in self.call("ListVolumes")["volumes"] if v["pool"] == "x"}
+        reason = lambda: {p["name"]: p for p in self.call("WatchInventory")["pools"]}["x"]["reason"]
+        read = lambda: self.guest.run("cat /mnt/xf/file; blkid -o value -s TYPE $(findmnt -no SOURCE /mnt/xf)")
+        # Once nobody writes while the drive is away, once somebody does: the kernel gives the thin pool up then.
+        for writes in (False, True):
+            with self.subTest(writes=writes):
+                self.call("StageVolume", mode="VOLUME_MODE_FILESYSTEM", **stage)
+                self.guest.run("echo kept >/mnt/xf/file && sync /mnt/xf/file")
+                self.guest.run(f"dd if=/dev/urandom of=/run/x bs=1M count=4 2>/dev/null && dd if=/run/x of={device} bs=1M oflag=direct 2>/dev/null")
+                self.guest.unplug("LVM4")
+                self.guest.until("its volumes are unhealthy", lambda: health() == {"xf": False, "xb": False})
+                self.guest.until("its slot is free", lambda: not self.guest.qmp_has("LVM4"))
+                if writes:
+                    self.assertNotEqual(self.guest.status(f"dd if=/run/x of={device} bs=1M seek=8 oflag=direct 2>&1")[0], 0)
+                self.guest.plug("LVM4")
+                self.call("UnstageVolume", **stage)
+                self.guest.until("they are healthy again", lambda: health() == {"xf": True, "xb": True}, 60)
+                self.guest.until("nothing is wrong with the pool", lambda: reason() == "")
+                self.call("StageVolume", mode="VOLUME_MODE_FILESYSTEM", **stage)
+                self.assertEqual(read(), "kept\next4\n")
+                device = {v["volumeId"]: v for v in self.call("ListVolumes")["volumes"]}["xb"]["devicePath"]
+                self.guest.run(f"dd if={device} bs=1M count=4 iflag=direct 2>/dev/null | cmp - /run/x")
+                self.call("UnstageVolume", **stage)
+        self.call("EnsureVolume", volumeId="xn", pool="x", mode="VOLUME_MODE_BLOCK", sizeBytes=8 * MI)
+
+    def test_copies_on_a_thin_pool_are_taken_in_use_and_larger_ones_are_grown_beside_their_source(self):
+        self.running_agent()
+        self.assertTrue(self.ensure_pool(name="x", uid=UID[:-1] + "9", backend="LVM", devices={"serials": ["LVM4"]}, overprovisionPercent=500,
+                                         provisioning="PROVISIONING_SPARSE")["ready"])
+        volume = {"pool": "x", "mode": "VOLUME_MODE_FILESYSTEM", "fsType": "ext4"}
+        stage = lambda name: self.call("StageVolume", volumeId=name, stagingPath=f"/mnt/{name}", mode=volume["mode"])
+        unstage = lambda name: self.call("UnstageVolume", volumeId=name, stagingPath=f"/mnt/{name}")
+        snapshot = lambda *names: self.call("EnsureSnapshots", snapshots=[{"snapshotId": f"s-{n}", "volumeId": n} for n in names])
+        for name in ("c1", "c2"):
+            self.call("EnsureVolume", volumeId=name, sizeBytes=24 * MI, **volume)
+            stage(name)
+        # Of one moment is a copy whose second file is behind the first by no more than one.
+        self.guest.run("(n=0; while test ! -e /run/enough; do n=$((n+1)); for f in a b; do echo $n >/mnt/c1/$f; sync /mnt/c1/$f; done; done) "
+                       ">/dev/null 2>&1 &")
+        goes_on = lambda then: self.guest.until("the writer goes on", lambda: self.guest.run("cat /mnt/c1/b") != then)
+        snapshot("c1")
+        goes_on(self.guest.run("cat /mnt/c1/b"))
+        # Linux before 6.8, as the guest's, freezes no filesystem twice: several at one moment are refused, and nobody hangs.
+        self.assertLess([int(part) for part in self.guest.run("uname -r").split(".")[:2]], [6, 8])
+        with self.assertRaisesRegex(AssertionError, "FAILED_PRECONDITION: thin volumes on LVM that are mounted cannot be copied as a group"):
+            self.call("EnsureSnapshots", snapshots=[{"snapshotId": f"g-{n}", "volumeId": n} for n in ("c1", "c2")])
+        goes_on(self.guest.run("cat /mnt/c1/b"))
+        self.guest.run("touch /run/enough; usleep 500000")
+        unstage("c2")
+        snapshot("c2")
+        for name in ("c1", "c2"):
+            self.call("EnsureVolume", volumeId=f"r-{name}", source=f"s-{name}", sizeBytes=48 * MI, **volume)
+            stage(f"r-{name}")
+        first, second = (int(self.guest.run(f"cat /mnt/r-c1/{file}")) for file in "ab")
+        self.assertIn(first - second, (0, 1))
+        uuid = lambda name: self.guest.run(f"blkid -o value -s UUID $(findmnt -no SOURCE /mnt/{name})").strip()
+        self.assertEqual(len({uuid(name) for name in ("c1", "r-c1", "r-c2")} - {""}), 3)
+        room = lambda name: int(self.guest.run(f"stat -f -c %b /mnt/{name}"))
+        self.assertGreater(room("r-c1"), 1.5 * room("c1"))
+        # Sources first, then what was taken of them.
+        for name in ("c1", "c2", "r-c1", "r-c2"):
+            if name != "c2":
+                unstage(name)
+            self.call("RemoveVolume", volumeId=name)
+        for name in ("s-c1", "s-c2"):
+            self.call("RemoveSnapshot", snapshotId=name)
+        self.assertEqual([v["volumeId"] for v in self.call("ListVolumes")["volumes"] if "c1" in v["volumeId"]], [])
 
     def test_a_drained_drive_leaves_the_pool_empty_and_comes_back_when_it_is_wanted(self):
         self.running_agent()

@@ -232,15 +232,16 @@ def storage_class(name, binding="WaitForFirstConsumer", **parameters):
 
 
 def pod(name, claims=(), node=None, script="exec sleep 1000000", block=False, security=None, read_only=False):
-    """A pod with each claim at /data (further ones at /data1, /data2…), or as /dev/data if block."""
+    """A pod with each claim at /data (further ones at /data1, /data2…), or as /dev/data if block. read_only asks the CSI driver for
+    it: volumeMounts[].readOnly would be a matter of the container runtime alone."""
     path = lambda i: ("/dev/data" if block else "/data") + (str(i) if i else "")
     container = {"name": "main", "image": "busybox:1.36", "command": ["sh", "-c", script]}
     if block:
         container["volumeDevices"] = [{"name": c, "devicePath": path(i)} for i, c in enumerate(claims)]
     else:
-        container["volumeMounts"] = [{"name": c, "mountPath": path(i), "readOnly": read_only} for i, c in enumerate(claims)]
+        container["volumeMounts"] = [{"name": c, "mountPath": path(i)} for i, c in enumerate(claims)]
     spec = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, "containers": [container],
-            "volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims]}
+            "volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c, "readOnly": read_only}} for c in claims]}
     if node:
         spec["nodeSelector"] = {"kubernetes.io/hostname": f"node-{node}"}
     if security:

@@ -237,6 +237,22 @@ def test_owners_take_their_dependents_along(k):
         assert time.time() < deadline, "the dependent stays"
 
 
+def test_the_plugin_draws_where_devices_are(k):
+    programs = {"PATH": f"{os.path.dirname(os.path.abspath(sys.argv[1]))}:{os.environ['PATH']}"}
+    assert "no agent has told of a node yet" in k("ashlar", "topology", env=programs)
+    k("apply", "-f", "-", stdin=json.dumps({"apiVersion": "ashlar.dev/v1alpha1", "kind": "NodeInventory", "metadata": {"name": "n1"}}))
+    whole = json.loads(k("get", "nodeinventory", "n1", "-o", "json"))
+    whole["status"] = {
+        "domains": [{"name": "pci0000:16", "kind": "PCIeRoot", "parent": "numa-0"}, {"name": "numa-0", "kind": "NUMANode"}],
+        "drives": [{"id": "d", "device": "/dev/nvme0n1", "transport": "nvme", "serial": "S1", "size": "64Gi", "state": "Free",
+                    "paths": [{"pcieRoot": "pci0000:16", "numaNode": 0, "pci": ["0000:16:01.0", "0000:17:00.0"]}]}]}
+    k("replace", "--raw", "/apis/ashlar.dev/v1alpha1/nodeinventories/n1/status", "-f", "-", stdin=json.dumps(whole))
+    drawn = k("ashlar", "topology", "n1", env=programs)
+    assert drawn.split("\n")[1:4] == ["└─ NUMA node 0", "   └─ root pci0000:16", "      └─ NVMe  0000:17:00.0  nvme0n1  S1  64Gi  free"], drawn
+    k.refused("ashlar", "topology", "n2", env=programs, says=["no agent has told of n2; there are: n1"])
+    k("delete", "nodeinventory", "n1")
+
+
 def serve(program, directory):
     process = subprocess.Popen([program, directory], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("https://"), "the server does not start"

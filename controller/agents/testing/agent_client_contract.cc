@@ -125,6 +125,14 @@ TEST_P(AgentClientContract, AVolumeThatDoesNotFitIsRefused) {
   EXPECT_EQ(volume.status().code(), absl::StatusCode::kResourceExhausted) << volume.status();
 }
 
+TEST_P(AgentClientContract, ADriveIsRefusedWherePoolsLieOnNone) {
+  MakePool();
+  agent::v1::EnsureVolumeRequest request = VolumeRequest("v1", 8 * kMi);
+  request.set_drive("S1");
+  auto volume = agent_->client().EnsureVolume(context_, request);
+  EXPECT_EQ(volume.status().code(), absl::StatusCode::kInvalidArgument) << volume.status();
+}
+
 TEST_P(AgentClientContract, AVolumeOfAnUnknownPoolIsNotFound) {
   auto volume = agent_->client().EnsureVolume(context_, VolumeRequest("v1", kMi));
   EXPECT_EQ(volume.status().code(), absl::StatusCode::kNotFound) << volume.status();

@@ -59,12 +59,51 @@ agent::v1::PoolState FakeAgent::StateOf(const std::string& name) const {
   auto used = pool_used_.find(name);
   const int64_t allocated = used == pool_used_.end() ? 0 : used->second;
   state.set_volumes(volumes);
-  state.set_capacity_bytes(pool_bytes_ - request.reserve_bytes());
+  int64_t bytes = pool_bytes_;
+  if (!pool_drives_.empty()) bytes = 0;
+  for (const auto& [id, size] : pool_drives_) bytes += size;
+  state.set_capacity_bytes(bytes - request.reserve_bytes());
   state.set_allocated_bytes(allocated);
   state.set_allocatable_bytes(
       state.ready() ? std::max<int64_t>(0, state.capacity_bytes() - allocated) : 0);
-  state.set_largest_volume_bytes(state.allocatable_bytes());
+  state.set_largest_volume_bytes(std::min(state.allocatable_bytes(), largest_volume_bytes_));
+  int64_t largest = 0;
+  for (const auto& [id, size] : pool_drives_) {
+    agent::v1::PoolDriveState& drive = *state.add_drives();
+    drive.set_id(id);
+    drive.set_capacity_bytes(size);
+    for (const auto& [name_of, volume] : volumes_)
+      if (volume.pool() == name && volume.drive() == id)
+        drive.set_allocated_bytes(drive.allocated_bytes() + volume.size_bytes());
+    drive.set_allocatable_bytes(
+        std::min(size - drive.allocated_bytes(), state.allocatable_bytes()));
+    drive.set_largest_volume_bytes(drive.allocatable_bytes());
+    largest = std::max(largest, drive.largest_volume_bytes());
+  }
+  if (!pool_drives_.empty()) state.set_largest_volume_bytes(largest);
   return state;
+}
+
+absl::StatusOr<std::string> FakeAgent::DriveFor(const agent::v1::EnsureVolumeRequest& request,
+                                                int64_t bytes) const {
+  const agent::v1::PoolState pool = StateOf(request.pool());
+  int64_t left = pool.largest_volume_bytes();
+  std::string chosen;
+  if (!request.drive().empty()) {
+    if (pool_drives_.empty())
+      return absl::InvalidArgumentError("drive: volumes lie on no one drive");
+    if (pool_drives_.count(request.drive()) == 0)
+      return absl::FailedPreconditionError(absl::StrCat("no drive ", request.drive()));
+  }
+  for (const agent::v1::PoolDriveState& drive : pool.drives())
+    if (request.drive().empty() ? drive.largest_volume_bytes() == left
+                                : drive.id() == request.drive()) {
+      chosen = drive.id();
+      left = drive.largest_volume_bytes();
+    }
+  if (left < bytes)
+    return absl::ResourceExhaustedError(absl::StrCat(bytes, " bytes, ", left, " are left"));
+  return chosen;
 }
 
 agent::v1::Inventory FakeAgent::Snapshot() const {
@@ -76,6 +115,9 @@ agent::v1::Inventory FakeAgent::Snapshot() const {
   inventory.set_revision(revision_);
   for (const agent::v1::Drive& drive : drives_) *inventory.add_drives() = drive;
   for (const auto& [name, request] : pools_) *inventory.add_pools() = StateOf(name);
+  for (const auto& [uid, claim] : claims_) *inventory.add_claims() = claim.state;
+  for (const v1alpha1::Gpu& gpu : gpus_) *inventory.add_gpus() = gpu;
+  if (!gpus_.empty()) inventory.mutable_gpu_driver()->set_state("Ready");
   for (const auto& [id, volume] : volumes_) *inventory.add_volumes() = volume;
   return inventory;
 }
@@ -154,7 +196,8 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
   if (it != volumes_.end()) {
     if (it->second.snapshot() || it->second.inline_volume() ||
         it->second.source() != request.source() || it->second.pool() != request.pool() ||
-        it->second.size_bytes() != bytes) {
+        it->second.size_bytes() != bytes ||
+        (!request.drive().empty() && it->second.drive() != request.drive())) {
       return absl::AlreadyExistsError(
           absl::StrCat("volume ", request.volume_id(), " exists with other facts"));
     }
@@ -170,11 +213,10 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(
     if (source->second.size_bytes() > bytes || source->second.pool() != request.pool())
       return absl::InvalidArgumentError("the source is larger or of another pool");
   }
-  const int64_t left = StateOf(request.pool()).allocatable_bytes();
-  if (left < bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(bytes, " bytes, ", left, " are left"));
-  }
+  const absl::StatusOr<std::string> drive = DriveFor(request, bytes);
+  if (!drive.ok()) return drive.status();
   agent::v1::VolumeState volume;
+  volume.set_drive(*drive);
   volume.set_volume_id(request.volume_id());
   volume.set_pool(request.pool());
   volume.set_size_bytes(bytes);
@@ -203,7 +245,10 @@ absl::StatusOr<agent::v1::VolumeState> FakeAgent::ResizeVolume(const CallContext
   agent::v1::VolumeState& volume = it->second;
   const int64_t more = Rounded(size_bytes) - volume.size_bytes();
   if (more > 0) {
-    const int64_t left = StateOf(volume.pool()).allocatable_bytes();
+    const agent::v1::PoolState pool = StateOf(volume.pool());
+    int64_t left = pool.largest_volume_bytes();
+    for (const agent::v1::PoolDriveState& drive : pool.drives())
+      if (drive.id() == volume.drive()) left = drive.largest_volume_bytes();
     if (left < more) {
       return absl::ResourceExhaustedError(absl::StrCat(more, " bytes more, ", left, " are left"));
     }
@@ -300,6 +345,60 @@ absl::Status FakeAgent::RemoveSnapshot(const CallContext& context, const std::st
   return Leave("RemoveSnapshot");
 }
 
+absl::StatusOr<agent::v1::ClaimState> FakeAgent::EnsureClaim(
+    const CallContext& context, const agent::v1::EnsureClaimRequest& request) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "EnsureClaim"); !status.ok()) return status;
+  KnownClaim& claim = claims_[request.uid()];
+  const bool same = claim.request.SerializeAsString() == request.SerializeAsString();
+  if (claim.state.prepared() && !same)
+    return absl::AlreadyExistsError("the claim is prepared with other devices");
+  claim.request = request;
+  if (!same) {
+    claim.state.Clear();
+    claim.state.set_uid(request.uid());
+    for (const agent::v1::ClaimDevice& device : request.devices()) {
+      agent::v1::ClaimDeviceState& state = *claim.state.add_devices();
+      state.set_driver(device.driver());
+      state.set_request(device.request());
+      state.set_pool(device.pool());
+      state.set_device(device.device());
+      state.set_share_id(device.share_id());
+    }
+    Changed();
+  }
+  if (absl::Status status = Leave("EnsureClaim"); !status.ok()) return status;
+  return claim.state;
+}
+
+absl::Status FakeAgent::RemoveClaim(const CallContext& context, const std::string& uid) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "RemoveClaim"); !status.ok()) return status;
+  const auto found = claims_.find(uid);
+  if (found != claims_.end() && found->second.state.prepared())
+    return absl::FailedPreconditionError("the claim is prepared");
+  if (claims_.erase(uid) > 0) Changed();
+  return Leave("RemoveClaim");
+}
+
+void FakeAgent::SetPrepared(const std::string& claim, bool prepared) {
+  MutexLock lock(mu_);
+  claims_.at(claim).state.set_prepared(prepared);
+  Changed();
+}
+
+void FakeAgent::AddGpu(v1alpha1::Gpu gpu) {
+  MutexLock lock(mu_);
+  gpus_.push_back(std::move(gpu));
+  Changed();
+}
+
+agent::v1::EnsureClaimRequest FakeAgent::Claim(const std::string& uid) const {
+  MutexLock lock(mu_);
+  const auto found = claims_.find(uid);
+  return found == claims_.end() ? agent::v1::EnsureClaimRequest() : found->second.request;
+}
+
 void FakeAgent::FailNext(std::string method, absl::Status status, int count, When when) {
   MutexLock lock(mu_);
   failures_[method] = {std::move(status), count, when};
@@ -321,6 +420,18 @@ void FakeAgent::SetPoolProblem(const std::string& reason, const std::string& mes
   MutexLock lock(mu_);
   problem_reason_ = reason;
   problem_message_ = message;
+  Changed();
+}
+
+void FakeAgent::SetLargestVolume(int64_t bytes) {
+  MutexLock lock(mu_);
+  largest_volume_bytes_ = bytes;
+  Changed();
+}
+
+void FakeAgent::SetPoolDrives(std::map<std::string, int64_t> drives) {
+  MutexLock lock(mu_);
+  pool_drives_ = std::move(drives);
   Changed();
 }
 
@@ -413,6 +524,11 @@ void FakeAgent::AwaitCalls(const std::string& method, int count) const {
     if (it != calls_.end() && it->second >= count) return;
     changed_.Wait(mu_);
   }
+}
+
+void FakeAgent::AwaitClaim(const std::string& uid) const {
+  MutexLock lock(mu_);
+  while (!claims_.contains(uid)) changed_.Wait(mu_);
 }
 
 void FakeAgentConnector::Add(const std::string& address, std::shared_ptr<FakeAgent> agent) {

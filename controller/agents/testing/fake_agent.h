@@ -3,6 +3,7 @@
 // that it is asked for gets `pool_bytes`. Thread-safe.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -35,6 +36,9 @@ class FakeAgent final : public AgentClient {
   absl::StatusOr<agent::v1::EnsureSnapshotsResponse> EnsureSnapshots(
       const CallContext& context, const agent::v1::EnsureSnapshotsRequest& request) override;
   absl::Status RemoveSnapshot(const CallContext& context, const std::string& snapshot) override;
+  absl::StatusOr<agent::v1::ClaimState> EnsureClaim(
+      const CallContext& context, const agent::v1::EnsureClaimRequest& request) override;
+  absl::Status RemoveClaim(const CallContext& context, const std::string& uid) override;
 
   // For tests.
   enum class When { kBefore, kAfter };  // of its effect
@@ -46,6 +50,11 @@ class FakeAgent final : public AgentClient {
   void SetFrozen(bool frozen);
   // The pool is not ready until the reason is empty.
   void SetPoolProblem(const std::string& reason, const std::string& message);
+  // No volume can be larger, as on several drives, and none can grow by more.
+  void SetLargestVolume(int64_t bytes);
+  // Its pools have these drives, of that many bytes each, instead of `pool_bytes`. Volumes that
+  // name none lie on the roomiest.
+  void SetPoolDrives(std::map<std::string, int64_t> drives);
   void SetStaged(const std::string& volume, bool staged, int publications);
   // Where the volume's limits are not in force, and why; "": they are.
   // It has the default attributes though nobody said so.
@@ -58,14 +67,20 @@ class FakeAgent final : public AgentClient {
   void AddVolume(const std::string& volume, const std::string& pool, int64_t bytes,
                  bool inline_volume = false);
   void AddDrive(agent::v1::Drive drive);
+  // As the kubelet has it prepared, or not any more.
+  void SetPrepared(const std::string& claim, bool prepared);
+  void AddGpu(v1alpha1::Gpu gpu);
 
   std::set<std::string> Volumes() const;
   int64_t VolumeBytes(const std::string& volume) const;  // -1 if absent
   std::set<std::string> Pools() const;
+  // As the agent was told of it; without a uid if it was not.
+  agent::v1::EnsureClaimRequest Claim(const std::string& uid) const;
   int Calls(const std::string& method) const;
   // Blocks until `count` streams run, or calls of `method` have come.
   void AwaitStreams(int count) const;
   void AwaitCalls(const std::string& method, int count) const;
+  void AwaitClaim(const std::string& uid) const;  // until the agent was told of it
 
  private:
   struct Failure {
@@ -81,6 +96,9 @@ class FakeAgent final : public AgentClient {
   absl::Status Leave(const std::string& method) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status TakeFailure(const std::string& method, When when) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The drive that the volume of that many bytes comes to lie on; empty without drives.
+  absl::StatusOr<std::string> DriveFor(const agent::v1::EnsureVolumeRequest& request,
+                                       int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   agent::v1::PoolState StateOf(const std::string& pool) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   agent::v1::Inventory Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -98,7 +116,15 @@ class FakeAgent final : public AgentClient {
   std::map<std::string, agent::v1::EnsurePoolRequest> pools_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, agent::v1::VolumeState> volumes_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int64_t> pool_used_ ABSL_GUARDED_BY(mu_);
+  int64_t largest_volume_bytes_ ABSL_GUARDED_BY(mu_) = std::numeric_limits<int64_t>::max();
   std::vector<agent::v1::Drive> drives_ ABSL_GUARDED_BY(mu_);
+  struct KnownClaim {
+    agent::v1::EnsureClaimRequest request;
+    agent::v1::ClaimState state;
+  };
+  std::map<std::string, KnownClaim> claims_ ABSL_GUARDED_BY(mu_);  // by uid
+  std::vector<v1alpha1::Gpu> gpus_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, int64_t> pool_drives_ ABSL_GUARDED_BY(mu_);  // bytes by id
   std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, int> calls_ ABSL_GUARDED_BY(mu_);
 };

@@ -25,7 +25,8 @@ bool IsCustom(const KindInfo& kind) {
 bool HasStatusSubresource(const KindInfo& kind) {
   static const std::set<std::string> kCore = {"Pod", "Node", "PersistentVolume",
                                               "PersistentVolumeClaim"};
-  return IsCustom(kind) || (kind.group.empty() && kCore.contains(kind.kind));
+  return IsCustom(kind) || kind.kind == "ResourceClaim" ||
+         (kind.group.empty() && kCore.contains(kind.kind));
 }
 
 std::string Describe(const KindInfo& kind, const ObjectKey& key) {

@@ -3,8 +3,9 @@
 //   - resourceVersion grows with every change and with nothing else; a stale one is Aborted;
 //   - metadata.generation grows when something other than metadata or status changes (kinds of
 //     custom groups);
-//   - for kinds with a status subresource (custom groups, Pod, Node, PersistentVolume(Claim)), a
-//     write to the object leaves the status alone, and a write to the status everything else;
+//   - for kinds with a status subresource (custom groups, Pod, Node, PersistentVolume(Claim),
+//     ResourceClaim), a write to the object leaves the status alone, and a write to the status
+//     everything else;
 //   - finalizers hold a deletion until they are gone;
 //   - a watch starts at any version that is still in the history, and is OutOfRange otherwise;
 //   - server-side apply merges, removes what its manager no longer applies and reports conflicts.

@@ -97,8 +97,9 @@ absl::Status DirectoryBackend::CheckRoom(int64_t more_bytes) {
 }
 
 absl::StatusOr<StoredVolume> DirectoryBackend::Create(const CallContext& context,
-                                                      const VolumeFacts& facts,
-                                                      int64_t size_bytes) {
+                                                      const VolumeFacts& facts, int64_t size_bytes,
+                                                      const std::string& drive) {
+  ASHLAR_RETURN_IF_ERROR(CheckNoDrive(drive));
   if (facts.mode != VolumeMode::kFilesystem || facts.fs_type != trees_->fs_type())
     return absl::UnimplementedError(absl::StrCat(
         "a volume of this pool of the backend Directory is of mode filesystem and of type ",

@@ -40,7 +40,7 @@ class DirectoryBackend final : public StorageBackend {
   }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,

@@ -114,7 +114,7 @@ TEST_F(DirectoryVolumes, ACopyHasTheFilesOfItsMomentAQuotaOfItsOwnAndOutlivesIts
   const auto make = [&](const std::string& id, int64_t size, const std::string& source,
                         VolumeKind kind) {
     return backend->Create({}, {id, "p", pool_.uid, VolumeMode::kFilesystem, "btrfs", kind, source},
-                           size);
+                           size, "");
   };
   const auto source = make("source", 20 * kMiB, "", VolumeKind::kVolume);
   ASSERT_TRUE(source.ok()) << source.status();

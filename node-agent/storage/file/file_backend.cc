@@ -13,6 +13,7 @@
 #include "lib/system/files.h"
 #include "lib/system/freed_space.h"
 #include "lib/system/immutable_file.h"
+#include "lib/system/unnamed_file.h"
 #include "node-agent/storage/file/shared_blocks.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/room.h"
@@ -150,21 +151,26 @@ absl::Status FileBackend::Allocate(const std::string& path, int fd, int64_t more
 }
 
 absl::StatusOr<StoredVolume> FileBackend::Create(const CallContext& context,
-                                                 const VolumeFacts& facts, int64_t size_bytes) {
+                                                 const VolumeFacts& facts, int64_t size_bytes,
+                                                 const std::string& drive) {
+  ASHLAR_RETURN_IF_ERROR(CheckNoDrive(drive));
   const std::string image = ImagePath(facts.id);
   if (sys::Exists(image)) return absl::AlreadyExistsError(absl::StrCat(image, " exists"));
   const std::string partial = absl::StrCat(VolumesDirectory(), "/", FileStem(facts.id), kPartial);
-  absl::Status made = facts.source.empty() ? Build(context, facts, size_bytes, partial)
-                                           : BuildCopy(facts, size_bytes, partial);
-  if (made.ok()) made = sys::RenameDurably(partial, image);
+  absl::Status made;
+  if (facts.source.empty()) {
+    made = Build(context, facts, size_bytes, partial);
+    if (made.ok()) made = sys::RenameDurably(partial, image);
+  } else {
+    made = BuildCopy(facts, size_bytes, image);
+  }
   if (!made.ok()) {
-    // Nobody learns of the volume, so neither name may stay: the rename may have been done, and its
-    // sync have failed.
+    // Nobody learns of the volume, so neither name may stay: it may have been given, and its sync
+    // have failed.
     (void)Discard(partial);
     (void)Discard(image);
     return made;
   }
-  if (facts.kind == VolumeKind::kSnapshot) Seal(image);
   return Describe(image);
 }
 
@@ -181,7 +187,7 @@ absl::Status FileBackend::Build(const CallContext& context, const VolumeFacts& f
 }
 
 absl::Status FileBackend::BuildCopy(const VolumeFacts& facts, int64_t size_bytes,
-                                    const std::string& path) {
+                                    const std::string& image) {
   if (!Traits().copy)
     return absl::UnimplementedError(
         absl::StrCat("the pool's filesystem at ", root_,
@@ -192,23 +198,22 @@ absl::Status FileBackend::BuildCopy(const VolumeFacts& facts, int64_t size_bytes
     return absl::NotFoundError(absl::StrCat("there is no volume or snapshot ", facts.source));
   ASHLAR_RETURN_IF_ERROR(source.status());
   const mode_t mode = facts.kind == VolumeKind::kSnapshot ? kReadOnly : kWritable;
-  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, Durability::kProcessCrash));
-  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenFile(path, O_RDWR | O_CREAT | O_EXCL, mode));
-  ASHLAR_RETURN_IF_ERROR(Clone(facts, size_bytes, source->get(), fd.get(), path));
-  ASHLAR_RETURN_IF_ERROR(
-      sys::SetAttribute(fd.get(), kFactsAttribute, DumpJson(FactsToJson(facts)), path));
-  return sys::SyncFile(fd.get(), path);
+  // Named last and synced once: a copy is metadata alone, so that it needs one write of the log.
+  ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenUnnamedFile(VolumesDirectory(), mode));
+  ASHLAR_RETURN_IF_ERROR(Clone(facts, size_bytes, source->get(), fd, image));
+  if (facts.kind == VolumeKind::kSnapshot) Seal(image);  // so that the same sync keeps the seal
+  return sys::SyncFile(fd.get(), image);
 }
 
-absl::Status FileBackend::Clone(const VolumeFacts& facts, int64_t size_bytes, int from, int to,
-                                const std::string& path) {
+absl::Status FileBackend::Clone(const VolumeFacts& facts, int64_t size_bytes, int from,
+                                const UniqueFd& to, const std::string& image) {
   const bool writable = facts.kind != VolumeKind::kSnapshot;
   MutexLock lock(space_mu_);
   if (writable) ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
   ASHLAR_ASSIGN_OR_RETURN(const PoolUsage before, UsageLocked());
   has_copies_ = true;
-  ASHLAR_RETURN_IF_ERROR(sys::CloneFile(from, to, path));
-  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat cloned, sys::StatFile(path));
+  ASHLAR_RETURN_IF_ERROR(sys::CloneFile(from, to.get(), image));
+  ASHLAR_ASSIGN_OR_RETURN(const sys::FileStat cloned, sys::StatFile(sys::SharedPath(to)));
   if (cloned.size_bytes > size_bytes)
     return absl::InvalidArgumentError(absl::StrCat("size_bytes is ", size_bytes, ": the source ",
                                                    facts.source, " has ", cloned.size_bytes));
@@ -216,9 +221,12 @@ absl::Status FileBackend::Clone(const VolumeFacts& facts, int64_t size_bytes, in
     return absl::ResourceExhaustedError(
         absl::StrCat("a snapshot of the ", PromisedBytes(cloned), " bytes that ", facts.source,
                      " holds is wanted, ", before.allocatable_bytes, " can be allocated"));
-  ASHLAR_RETURN_IF_ERROR(sys::Truncate(to, size_bytes, path));
+  ASHLAR_RETURN_IF_ERROR(sys::Truncate(to.get(), size_bytes, image));
   // What the source never wrote is not shared: the copy gets blocks of its own for it.
-  return writable && !options_.sparse ? FillHoles(to, size_bytes, path) : absl::OkStatus();
+  if (writable && !options_.sparse) ASHLAR_RETURN_IF_ERROR(FillHoles(to.get(), size_bytes, image));
+  ASHLAR_RETURN_IF_ERROR(
+      sys::SetAttribute(to.get(), kFactsAttribute, DumpJson(FactsToJson(facts)), image));
+  return sys::NameFile(to.get(), image);
 }
 
 absl::StatusOr<StoredVolume> FileBackend::Describe(const std::string& path) {

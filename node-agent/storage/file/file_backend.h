@@ -1,7 +1,8 @@
 // FileBackend: a volume is an image file in <root>/volumes.
 //
 //   <id>.img.partial   being made: allocated, formatted, described, synced; garbage after a crash
-//   <id>.img           a complete volume; the rename from .partial is the moment of its birth
+//   <id>.img           a complete volume; the rename from .partial is the moment of its birth. A
+//                      copy has no name before
 //
 // The facts lie in the extended attribute user.ashlar.facts of the image, so that a pool describes
 // itself. Works on every filesystem that has fallocate and user attributes (XFS, ext4, btrfs).
@@ -20,6 +21,7 @@
 #include "lib/base/mutex.h"
 #include "lib/system/command_runner.h"
 #include "lib/system/files.h"
+#include "lib/system/unique_fd.h"
 #include "node-agent/storage/storage_backend.h"
 
 namespace ashlar::node_agent {
@@ -48,7 +50,7 @@ class FileBackend final : public StorageBackend {
   BackendTraits Traits() const override;
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -72,10 +74,10 @@ class FileBackend final : public StorageBackend {
   // forget them if it can.
   absl::Status Discard(const std::string& path);
   absl::Status Allocate(const std::string& path, int fd, int64_t more_bytes, int64_t size_bytes);
-  absl::Status BuildCopy(const VolumeFacts& facts, int64_t size_bytes, const std::string& path);
-  // Makes the file a clone of the image and takes the room that the copy may come to need.
-  absl::Status Clone(const VolumeFacts& facts, int64_t size_bytes, int from, int to,
-                     const std::string& path);
+  absl::Status BuildCopy(const VolumeFacts& facts, int64_t size_bytes, const std::string& image);
+  // Makes the unnamed file a clone, takes the room that the copy may come to need, and names it.
+  absl::Status Clone(const VolumeFacts& facts, int64_t size_bytes, int from,
+                     const sys::UniqueFd& to, const std::string& image);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, int64_t size_bytes,
                      const std::string& path);
   absl::StatusOr<StoredVolume> Describe(const std::string& path);

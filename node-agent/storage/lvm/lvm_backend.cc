@@ -42,10 +42,17 @@ void LvmBackend::SetLimits(const LvmLimits& limits) {
   limits_ = limits;
 }
 
+void LvmBackend::SetDrives(std::map<std::string, std::string> ids) {
+  MutexLock lock(mu_);
+  if (drives_ == ids) return;
+  drives_ = std::move(ids);
+  known_.reset();
+}
+
 BackendTraits LvmBackend::Traits() const {
   BackendTraits traits;
   traits.fs_types = {"ext4", "xfs"};
-  traits.copy = sparse_;
+  traits.copy = traits.copy_freezes = sparse_;
   traits.tells_problems = true;
   return traits;
 }
@@ -65,6 +72,8 @@ void LvmBackend::Forget() {
 absl::StatusOr<const VolumeGroup*> LvmBackend::Group() {
   if (!known_) {
     ASHLAR_ASSIGN_OR_RETURN(known_, lvm_->Report(group_));
+    for (PhysicalVolume& pv : known_->pvs)
+      if (const auto id = drives_.find(pv.uuid); id != drives_.end()) pv.drive = id->second;
   }
   return &*known_;
 }
@@ -81,22 +90,48 @@ absl::Status LvmBackend::Change(const std::vector<std::string>& argv) {
   return lvm_->Run(argv);
 }
 
+absl::Status LvmBackend::ChangeProperties(const std::string& name,
+                                          const LvmProperties& properties) {
+  std::vector<std::string> argv = {"lvchange", properties.partial ? "--addtag" : "--deltag",
+                                   kPartialTag};
+  if (properties.writable) argv.insert(argv.end(), {"--permission", "rw"});
+  argv.push_back(Path(name));
+  std::optional<VolumeGroup> known = std::move(known_);
+  ASHLAR_RETURN_IF_ERROR(Change(argv));
+  if (!known) return absl::OkStatus();
+  for (LogicalVolume& lv : known->lvs) {
+    if (lv.name != name) continue;
+    std::erase(lv.tags, kPartialTag);
+    if (properties.partial) lv.tags.emplace_back(kPartialTag);
+    if (properties.writable) lv.read_only = false;
+  }
+  known_ = std::move(known);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<PoolUsage> LvmBackend::Usage() {
   MutexLock lock(mu_);
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
   return UsageOf(*group, limits_);
 }
 
-absl::Status LvmBackend::CheckRoom(int64_t more_bytes) {
-  // How full a thin pool is changes without us.
+void LvmBackend::LookHowFull() {
   if (sparse_) known_.reset();
+}
+
+absl::Status LvmBackend::CheckRoom(int64_t more_bytes, const std::string& drive) {
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
-  return node_agent::CheckRoom(UsageOf(*group, limits_), more_bytes);
+  const PoolUsage usage = UsageOf(*group, limits_);
+  if (drive.empty()) return node_agent::CheckRoom(usage, more_bytes);
+  if (!CanNameDrives(*group, limits_)) return CheckNoDrive(drive);
+  ASHLAR_ASSIGN_OR_RETURN(const DriveUsage room, FindDrive(usage, drive));
+  return node_agent::CheckRoom(room, more_bytes);
 }
 
 // The arguments of lvcreate that say what the volume lies on.
 absl::StatusOr<std::vector<std::string>> LvmBackend::Placement(const VolumeFacts& facts,
-                                                               int64_t size_bytes) {
+                                                               int64_t size_bytes,
+                                                               const std::string& drive) {
   const std::string size = absl::StrCat(size_bytes, "b");
   if (!facts.source.empty()) {
     if (!sparse_)
@@ -105,7 +140,9 @@ absl::StatusOr<std::vector<std::string>> LvmBackend::Placement(const VolumeFacts
     if (absl::IsNotFound(source.status()) || (source.ok() && source->has_tag(kPartialTag)))
       return absl::NotFoundError(absl::StrCat("there is no volume ", facts.source));
     ASHLAR_RETURN_IF_ERROR(source.status());
-    return std::vector<std::string>{"--snapshot", "--setactivationskip", "n", Path(source->name)};
+    const std::string access = facts.kind == VolumeKind::kSnapshot ? "r" : "rw";
+    return std::vector<std::string>{"--snapshot", "--setactivationskip", "n", "--permission",
+                                    access,       Path(source->name)};
   }
   if (sparse_)
     return std::vector<std::string>{"--virtualsize",    size, "--thinpool", kThinPool,
@@ -119,22 +156,36 @@ absl::StatusOr<std::vector<std::string>> LvmBackend::Placement(const VolumeFacts
   if (layout.stripes > 1 && layout.mirrors > 0) type = {"--type", "raid10", "--mirrors", mirrors};
   if (layout.stripes > 1) type.insert(type.end(), {"--stripes", stripes, "--stripesize", kStripe});
   argv.insert(argv.end(), type.begin(), type.end());
-  argv.push_back(group_);
-  // Named, so that no leg ever shares a drive with another one.
   ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup* group, Group());
+  if (!drive.empty()) argv.insert(argv.end(), {"--addtag", kOneDriveTag});
+  argv.push_back(group_);
+  for (const PhysicalVolume& pv : group->pvs)
+    if (!drive.empty() && pv.drive == drive) argv.push_back(pv.device);
+  // Named, so that no leg ever shares a drive with another one.
   for (std::string& device : DrivesForLegs(*group, layout)) argv.push_back(std::move(device));
   return argv;
 }
 
+bool LvmBackend::IsCompleteAtOnce(const VolumeFacts& facts, int64_t size_bytes) {
+  if (!sparse_) return false;
+  if (facts.source.empty()) return facts.mode == VolumeMode::kBlock;
+  const absl::StatusOr<LogicalVolume> source = Locked(VolumeName(facts.source));
+  return source.ok() && source->size_bytes >= size_bytes;
+}
+
 absl::StatusOr<LogicalVolume> LvmBackend::CreatePartial(const VolumeFacts& facts,
-                                                        int64_t size_bytes) {
+                                                        int64_t size_bytes,
+                                                        const std::string& drive) {
   const std::string name = VolumeName(facts.id);
   MutexLock lock(mu_);
   making_.insert(name);
-  ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes));
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> placement, Placement(facts, size_bytes));
-  std::vector<std::string> argv = {"lvcreate", "--name", name, "--yes", "--addtag", kPartialTag};
-  for (const std::string& tag : TagsOfFacts(facts)) {
+  ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes, drive));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> placement,
+                          Placement(facts, size_bytes, drive));
+  std::vector<std::string> argv = {"lvcreate", "--name", name, "--yes"};
+  std::vector<std::string> tags = TagsOfFacts(facts);
+  if (!IsCompleteAtOnce(facts, size_bytes)) tags.emplace_back(kPartialTag);
+  for (const std::string& tag : tags) {
     argv.push_back("--addtag");
     argv.push_back(tag);
   }
@@ -143,29 +194,29 @@ absl::StatusOr<LogicalVolume> LvmBackend::CreatePartial(const VolumeFacts& facts
   ASHLAR_ASSIGN_OR_RETURN(const LogicalVolume made, Locked(name));
   // A copy begins as large as its source.
   if (made.size_bytes < size_bytes) ASHLAR_RETURN_IF_ERROR(Extend(name, size_bytes));
-  if (facts.kind == VolumeKind::kSnapshot)
-    ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--permission", "r", Path(name)}));
   return Locked(name);
 }
 
 absl::StatusOr<StoredVolume> LvmBackend::Create(const CallContext& context,
-                                                const VolumeFacts& facts, int64_t size_bytes) {
+                                                const VolumeFacts& facts, int64_t size_bytes,
+                                                const std::string& drive) {
   const std::string name = VolumeName(facts.id);
   absl::StatusOr<LogicalVolume> found = absl::UnknownError("not looked up");
   {
     MutexLock lock(mu_);
+    LookHowFull();
     found = Locked(name);
   }
   if (found.ok() && !found->has_tag(kPartialTag))
     return absl::AlreadyExistsError(absl::StrCat(Path(name), " exists"));
   if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
   // An earlier volume of this id is still being removed.
-  if (found.ok()) ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, name, RemovalOf(*found)));
-  absl::StatusOr<LogicalVolume> lv = CreatePartial(facts, size_bytes);
+  if (found.ok()) ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, name, LeftoverRemovalOf(*found)));
+  absl::StatusOr<LogicalVolume> lv = CreatePartial(facts, size_bytes, drive);
   absl::Status made = lv.ok() ? Fill(context, facts, *lv) : lv.status();
   MutexLock lock(mu_);
   making_.erase(name);
-  if (made.ok()) made = Change({"lvchange", "--deltag", kPartialTag, Path(name)});
+  if (made.ok() && lv->has_tag(kPartialTag)) made = ChangeProperties(name, {.partial = false});
   if (made.ok()) lv = Locked(name);
   if (made.ok() && lv.ok()) return Describe(*lv);
   if (!made.ok() && Locked(name).ok())
@@ -179,7 +230,7 @@ absl::Status LvmBackend::Fill(const CallContext& context, const VolumeFacts& fac
                               const LogicalVolume& lv) {
   const std::string path = lv.device();
   if (path.empty()) return absl::InternalError(absl::StrCat(Path(lv.name), " is not active"));
-  if (!facts.source.empty()) return absl::OkStatus();
+  if (!facts.source.empty() || !lv.has_tag(kPartialTag)) return absl::OkStatus();
   ASHLAR_ASSIGN_OR_RETURN(const UniqueFd fd, sys::OpenExclusively(path, O_RDWR));
   // The kernel zeroes what a thin volume gets.
   if (!sparse_) ASHLAR_RETURN_IF_ERROR(ZeroPieces(context, fd.get(), 0, lv.size_bytes, path));
@@ -191,6 +242,20 @@ absl::Status LvmBackend::Fill(const CallContext& context, const VolumeFacts& fac
     ASHLAR_RETURN_IF_ERROR(sys::SyncFile(shared.get(), path));
   }
   return sys::SyncFile(fd.get(), path);
+}
+
+std::string LvmBackend::DriveOf(const LogicalVolume& lv) {
+  if (!known_) return "";
+  std::string device;
+  if (lv.pool.empty()) {
+    const std::vector<std::string> devices = lv.devices();
+    if (devices.empty() || devices.front() != devices.back()) return "";
+    device = devices.front();
+  } else if (known_->pvs.size() == 1) {
+    device = known_->pvs.front().device;
+  }
+  const PhysicalVolume* pv = known_->FindDrive(device);
+  return pv == nullptr ? "" : pv->drive;
 }
 
 std::string LvmBackend::ProblemOf(const LogicalVolume& lv) {
@@ -214,6 +279,12 @@ absl::StatusOr<StoredVolume> LvmBackend::Describe(const LogicalVolume& lv) {
   volume.form = VolumeForm::kDevice;
   volume.discard = sparse_;
   volume.problem = ProblemOf(lv);
+  volume.unreachable = lv.health == "partial" && !lv.is_mirrored();
+  volume.drive = DriveOf(lv);
+  if (lv.thin_id >= 0) {
+    volume.maps = maps_;
+    volume.map_key = lv.thin_id;
+  }
   return volume;
 }
 
@@ -250,7 +321,8 @@ absl::StatusOr<StoredVolume> LvmBackend::Grow(const CallContext& context, const 
   const std::string name = VolumeName(id);
   if (sparse_) {
     MutexLock lock(mu_);
-    ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - before.size_bytes));
+    LookHowFull();
+    ASHLAR_RETURN_IF_ERROR(CheckRoom(size_bytes - before.size_bytes, ""));
     ASHLAR_RETURN_IF_ERROR(Extend(name, size_bytes));
   } else {
     ASHLAR_RETURN_IF_ERROR(
@@ -369,7 +441,6 @@ absl::Status LvmBackend::Erase(const CallContext& context, const LogicalVolume& 
 absl::Status LvmBackend::RemovePartial(const CallContext& context, LogicalVolume lv) {
   {
     MutexLock lock(mu_);
-    known_.reset();
     const absl::StatusOr<LogicalVolume> now = Locked(lv.name);
     if (absl::IsNotFound(now.status())) return absl::OkStatus();
     ASHLAR_RETURN_IF_ERROR(now.status());
@@ -377,7 +448,7 @@ absl::Status LvmBackend::RemovePartial(const CallContext& context, LogicalVolume
     if (now->uuid != lv.uuid || !now->has_tag(kPartialTag) || making_.count(lv.name) > 0)
       return absl::OkStatus();
     if (now->read_only)
-      ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--permission", "rw", Path(lv.name)}));
+      ASHLAR_RETURN_IF_ERROR(ChangeProperties(lv.name, {.partial = true, .writable = true}));
     if (now->minor < 0)
       ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--activate", "y", Path(lv.name)}));
     ASHLAR_ASSIGN_OR_RETURN(lv, Locked(lv.name));
@@ -388,7 +459,14 @@ absl::Status LvmBackend::RemovePartial(const CallContext& context, LogicalVolume
         absl::StrCat(Path(lv.name), " waits for its drives: LVM calls it ", lv.health));
   ASHLAR_RETURN_IF_ERROR(Erase(context, lv));
   MutexLock lock(mu_);
-  return Change({"lvremove", "--force", "--yes", Path(lv.name)});
+  std::optional<VolumeGroup> known = std::move(known_);
+  ASHLAR_RETURN_IF_ERROR(Change({"lvremove", "--force", "--yes", Path(lv.name)}));
+  // How full the thin pool is now is looked up before the next volume is made.
+  if (known && sparse_) {
+    std::erase_if(known->lvs, [&](const LogicalVolume& other) { return other.name == lv.name; });
+    known_ = std::move(known);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LvmBackend::Remove(const CallContext& context, const std::string& id) {
@@ -403,14 +481,23 @@ absl::Status LvmBackend::Remove(const CallContext& context, const std::string& i
     if (lv->minor >= 0)
       ASHLAR_RETURN_IF_ERROR(sys::OpenExclusively(lv->device(), O_RDONLY).status());
     ASHLAR_RETURN_IF_ERROR(CheckAtRest(*lv));
+    // Its bytes are discarded, for which it must be writable.
     if (!lv->has_tag(kPartialTag))
-      ASHLAR_RETURN_IF_ERROR(Change({"lvchange", "--addtag", kPartialTag, Path(name)}));
+      ASHLAR_RETURN_IF_ERROR(ChangeProperties(name, {.partial = true, .writable = lv->read_only}));
   }
   return wipes_.Run(context, name, RemovalOf(*lv));
 }
 
 Wipes::Work LvmBackend::RemovalOf(const LogicalVolume& lv) {
   return [this, lv](const CallContext& context) { return RemovePartial(context, lv); };
+}
+
+// A command of an earlier process may have ended since the group was looked at.
+Wipes::Work LvmBackend::LeftoverRemovalOf(const LogicalVolume& lv) {
+  return [this, lv](const CallContext& context) {
+    Forget();
+    return RemovePartial(context, lv);
+  };
 }
 
 void LvmBackend::RemoveLeftovers(const VolumeGroup& group) {
@@ -420,7 +507,7 @@ void LvmBackend::RemoveLeftovers(const VolumeGroup& group) {
     if (making_.count(lv.name) > 0) continue;
     LogInfo("removing a volume that was never completed or was being removed",
             {{"volume", Path(lv.name)}});
-    wipes_.Start(lv.name, RemovalOf(lv));
+    wipes_.Start(lv.name, LeftoverRemovalOf(lv));
   }
 }
 

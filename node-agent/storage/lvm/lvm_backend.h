@@ -4,6 +4,9 @@
 //   (nothing) ──lvcreate──► partial ──tag taken off──► volume ──tag put on──► partial ──► (nothing)
 //                              └──────────── crash: removed when the pool is opened ────────┘
 //
+// Where lvcreate alone makes the volume, a thin one that is not formatted or a copy as large as its
+// source, it is a volume at once.
+//
 // Full pools: a linear, striped or mirrored volume, zeroed before its birth and again before its
 // extents are given back. It grows by extents that were zeroed as another logical volume first:
 //
@@ -18,6 +21,7 @@
 // seconds): each command takes some 50 ms. Thread-safe as StorageBackend says.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -28,10 +32,17 @@
 #include "lib/system/command_runner.h"
 #include "node-agent/storage/lvm/lvm_sizes.h"
 #include "node-agent/storage/lvm/lvm_tool.h"
+#include "node-agent/storage/lvm/thin_maps.h"
 #include "node-agent/storage/storage_backend.h"
 #include "node-agent/storage/wipes.h"
 
 namespace ashlar::node_agent {
+
+// What of a volume changes by one command of LVM.
+struct LvmProperties {
+  bool partial = false;   // whether it bears the tag kPartialTag from now on
+  bool writable = false;  // it is made writable, if it was not
+};
 
 class LvmBackend final : public StorageBackend {
  public:
@@ -41,10 +52,13 @@ class LvmBackend final : public StorageBackend {
         lvm_(std::move(tool)),
         group_(std::move(group)),
         sparse_(limits.sparse),
+        maps_(std::make_shared<ThinMaps>(commands, ThinPoolDevice(group_), lvm_->folder())),
         limits_(limits) {}
 
   // From now on these limits hold. Stripes, mirrors and sparse do not change.
   void SetLimits(const LvmLimits& limits);
+  // From now on these are the ids of the drives, by the UUIDs that LVM gave them.
+  void SetDrives(std::map<std::string, std::string> ids);
   // Looks anew; what LVM says now.
   absl::StatusOr<VolumeGroup> Refresh();
   // The next call looks anew.
@@ -52,11 +66,12 @@ class LvmBackend final : public StorageBackend {
   // Begins to remove what of the group interrupted calls left: those of an earlier process, also
   // when a command that it had begun ends later, and those whose removal failed.
   void RemoveLeftovers(const VolumeGroup& group);
+  ThinMaps& maps() { return *maps_; }
 
   BackendTraits Traits() const override;
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -69,8 +84,15 @@ class LvmBackend final : public StorageBackend {
   // The partial or whole volume of that name.
   absl::StatusOr<LogicalVolume> Locked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Change(const std::vector<std::string>& argv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status CheckRoom(int64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<std::vector<std::string>> Placement(const VolumeFacts& facts, int64_t size_bytes)
+  // What LVM says need not be asked for again after that.
+  absl::Status ChangeProperties(const std::string& name, const LvmProperties& properties)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Thin pools fill up without us: what LVM says is asked for before room is looked for.
+  void LookHowFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(int64_t more_bytes, const std::string& drive)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::vector<std::string>> Placement(const VolumeFacts& facts, int64_t size_bytes,
+                                                     const std::string& drive)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Extend(const std::string& name, int64_t size_bytes,
                       const std::vector<std::string>& ranges = {})
@@ -83,24 +105,34 @@ class LvmBackend final : public StorageBackend {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status JoinGrowth(const std::string& name, int64_t size_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<LogicalVolume> CreatePartial(const VolumeFacts& facts, int64_t size_bytes);
+  // Whether lvcreate alone makes the volume: nothing is zeroed, formatted or extended.
+  bool IsCompleteAtOnce(const VolumeFacts& facts, int64_t size_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The volume that lvcreate made, with kPartialTag unless it is complete at once.
+  absl::StatusOr<LogicalVolume> CreatePartial(const VolumeFacts& facts, int64_t size_bytes,
+                                              const std::string& drive);
   absl::Status Fill(const CallContext& context, const VolumeFacts& facts, const LogicalVolume& lv);
   // Makes the volume's bytes unreadable for whoever gets its extents.
   absl::Status Erase(const CallContext& context, const LogicalVolume& lv);
   absl::Status RemovePartial(const CallContext& context, LogicalVolume lv);
   absl::StatusOr<StoredVolume> Describe(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The one that the volume lies on; empty: several, or nobody told its id.
+  std::string DriveOf(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string ProblemOf(const LogicalVolume& lv) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string Path(absl::string_view lv) const;
   Wipes::Work RemovalOf(const LogicalVolume& lv);
+  Wipes::Work LeftoverRemovalOf(const LogicalVolume& lv);
 
   sys::CommandRunner& commands_;
   const std::shared_ptr<LvmTool> lvm_;
   const std::string group_;
   const bool sparse_;
+  const std::shared_ptr<ThinMaps> maps_;
   // Held over LVM's commands, which wait for one another anyway, so that room is looked for and
   // taken in one step; never while a volume is zeroed or formatted.
   Mutex mu_;
   LvmLimits limits_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::string> drives_ ABSL_GUARDED_BY(mu_);
   std::optional<VolumeGroup> known_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> making_ ABSL_GUARDED_BY(mu_);  // logical volumes that calls work on
   Wipes wipes_;  // by name of the volume; last, for it ends first

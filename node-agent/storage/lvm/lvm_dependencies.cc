@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "node-agent/storage/lvm/lvm_report.h"
 
 namespace ashlar::node_agent {
 
@@ -15,6 +16,10 @@ std::string MapperPrefix(absl::string_view group) {
 }
 
 // "ashlar--0f8f-v_1: 2 dependencies  : (259, 3) (259, 1)"
+std::string ThinPoolDevice(absl::string_view group) {
+  return absl::StrCat(MapperPrefix(group), kThinPool, "-tpool");
+}
+
 std::set<DeviceNumber> DependenciesOf(absl::string_view text, absl::string_view group) {
   const std::string prefix = MapperPrefix(group);
   std::set<DeviceNumber> numbers;

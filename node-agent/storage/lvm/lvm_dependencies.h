@@ -15,6 +15,8 @@ using DeviceNumber = std::pair<uint32_t, uint32_t>;  // major, minor
 
 // With what the device mapper's names of the group's volumes begin: it doubles LVM's hyphens.
 std::string MapperPrefix(absl::string_view group);
+// The device mapper's name of the group's thin pool, as the kernel has it below LVM's volume.
+std::string ThinPoolDevice(absl::string_view group);
 
 // Of `dmsetup deps -o devno`: what the volumes of that group lie on. Lines that are none of this
 // group's, or none at all, are left out.

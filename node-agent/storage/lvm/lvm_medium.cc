@@ -3,6 +3,7 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,12 @@ std::string Bytes(int64_t bytes) { return absl::StrCat(bytes, "b"); }
 std::vector<std::string> IdsOf(const std::vector<Drive>& drives) {
   std::vector<std::string> ids;
   for (const Drive& drive : drives) ids.push_back(drive.id);
+  return ids;
+}
+
+std::map<std::string, std::string> IdsByUuid(const std::vector<Drive>& drives) {
+  std::map<std::string, std::string> ids;
+  for (const Drive& drive : drives) ids[drive.signature.uuid] = drive.id;
   return ids;
 }
 
@@ -204,8 +211,9 @@ absl::StatusOr<OpenedPool> LvmMedium::Open(const CallContext&, PoolRecord& recor
     ASHLAR_RETURN_IF_ERROR(Claim(record, save, drives));
   lvm_->SetDevices(DevicesOf(drives.members));
   ASHLAR_RETURN_IF_ERROR(SaveMembers(record, save, drives));
-  ASHLAR_RETURN_IF_ERROR(OpenGroup(record));
-  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup group, TendGroup(record, drives));
+  ASHLAR_ASSIGN_OR_RETURN(VolumeGroup group, OpenGroup(record));
+  backend_->SetDrives(IdsByUuid(drives.members));
+  ASHLAR_RETURN_IF_ERROR(TendGroup(record, drives, group));
   OpenedPool opened;
   opened.backend = backend_;
   opened.devices = IdsOf(drives.members);
@@ -215,48 +223,52 @@ absl::StatusOr<OpenedPool> LvmMedium::Open(const CallContext&, PoolRecord& recor
   return opened;
 }
 
-absl::StatusOr<VolumeGroup> LvmMedium::TendGroup(const PoolRecord& record, const Drives& drives) {
-  ASHLAR_ASSIGN_OR_RETURN(VolumeGroup group, backend_->Refresh());
-  if (group.missing_drives()) return group;  // LVM changes nothing now
+absl::Status LvmMedium::TendGroup(const PoolRecord& record, const Drives& drives,
+                                  VolumeGroup& group) {
+  if (group.missing_drives()) return absl::OkStatus();  // LVM changes nothing now
   backend_->RemoveLeftovers(group);
   ASHLAR_ASSIGN_OR_RETURN(const bool changed, SetAllocatable(drives, group));
   if (changed) {
     ASHLAR_ASSIGN_OR_RETURN(group, backend_->Refresh());
   }
-  if (!record.spec.sparse) return group;
+  if (!record.spec.sparse) return absl::OkStatus();
   const LogicalVolume* pool = group.Find(kThinPool);
   if (pool != nullptr && pool->health == kOutOfData) {
     // A full pool counts what was discarded when it commits its metadata; to be asked for its
     // status makes it do so, but not by LVM, which asks without.
-    const std::string name = absl::StrCat(MapperPrefix(group_), kThinPool, "-tpool");
-    ASHLAR_RETURN_IF_ERROR(sys::RunChecked(env_.commands, {}, {"dmsetup", "status", name}));
+    ASHLAR_RETURN_IF_ERROR(
+        sys::RunChecked(env_.commands, {}, {"dmsetup", "status", ThinPoolDevice(group_)}));
     ASHLAR_ASSIGN_OR_RETURN(group, backend_->Refresh());
   }
   ASHLAR_ASSIGN_OR_RETURN(const bool grown, TendThinPool(record, group));
   if (grown) {
     ASHLAR_ASSIGN_OR_RETURN(group, backend_->Refresh());
   }
-  return group;
+  return absl::OkStatus();
 }
 
-absl::Status LvmMedium::OpenGroup(const PoolRecord& record) {
+absl::StatusOr<VolumeGroup> LvmMedium::OpenGroup(const PoolRecord& record) {
   if (backend_ != nullptr && record.spec.sparse != sparse_) return ProvisioningChanged(sparse_);
   if (backend_ != nullptr) {
     backend_->SetLimits(LimitsOf(record.spec));
-    return absl::OkStatus();
+    return backend_->Refresh();
   }
   const absl::Status active = lvm_->Run({"vgchange", "--activate", "y", group_});
-  ASHLAR_ASSIGN_OR_RETURN(const VolumeGroup group, lvm_->Report(group_));
+  auto backend = std::make_shared<LvmBackend>(env_.commands, lvm_, group_, LimitsOf(record.spec));
+  ASHLAR_ASSIGN_OR_RETURN(VolumeGroup group, backend->Refresh());
   const bool thin = group.Find(kThinPool) != nullptr;
   const bool volumes = std::any_of(group.lvs.begin(), group.lvs.end(),
                                    [](const LogicalVolume& lv) { return lv.is_volume(); });
   if (record.spec.sparse ? volumes && !thin : thin) return ProvisioningChanged(thin);
+  if (const absl::Status released = thin ? backend->maps().ReleaseLeftover() : absl::OkStatus();
+      !released.ok())
+    LogWarning("a thin pool was not asked for what an earlier agent left in it",
+               {{"group", group_}, {"error", released.ToString()}});
   // Without a drive some volumes cannot be activated; the others can be used.
   if (!group.missing_drives()) ASHLAR_RETURN_IF_ERROR(active);
-  auto backend = std::make_shared<LvmBackend>(env_.commands, lvm_, group_, LimitsOf(record.spec));
   backend_ = std::move(backend);
   sparse_ = record.spec.sparse;
-  return absl::OkStatus();
+  return group;
 }
 
 absl::StatusOr<bool> LvmMedium::SetAllocatable(const Drives& drives, const VolumeGroup& group) {
@@ -380,7 +392,29 @@ absl::StatusOr<bool> LvmMedium::ReferToGoneDrives(const VolumeGroup& group) {
   });
 }
 
+// The kernel gives a thin pool up that could not write its metadata, and a refresh does not help:
+// it must be made anew, with the drives that are there now, while nobody uses a volume of it.
+bool LvmMedium::RemakeThinPool(const VolumeGroup& group, OpenedPool& opened) {
+  const LogicalVolume* pool = sparse_ ? group.Find(kThinPool) : nullptr;
+  const bool given_up = pool != nullptr && !pool->health.empty() && pool->health != kOutOfData;
+  if (!given_up) remade_in_vain_ = false;
+  if (!given_up || remade_in_vain_ || group.missing_drives()) return false;
+  opened.restless = true;
+  if (const absl::Status free = lvm_->Run({"vgchange", "--activate", "n", group_}); !free.ok()) {
+    opened.message = absl::StrCat("the thin pool heals when its volumes are no longer in use: ",
+                                  std::string(free.message()));
+    return true;
+  }
+  LogInfo("a thin pool that the kernel gave up is made anew", {{"group", group_}});
+  remade_in_vain_ = true;  // unless the next look finds it well
+  const absl::Status made = lvm_->Run({"vgchange", "--activate", "y", group_});
+  backend_->Forget();
+  if (!made.ok()) opened.message = std::string(made.message());
+  return true;
+}
+
 void LvmMedium::Heal(const VolumeGroup& group, OpenedPool& opened) {
+  if (RemakeThinPool(group, opened)) return;
   const absl::StatusOr<bool> gone = ReferToGoneDrives(group);
   const bool needed = !gone.ok() || *gone ||
                       std::any_of(group.lvs.begin(), group.lvs.end(), [](const LogicalVolume& lv) {

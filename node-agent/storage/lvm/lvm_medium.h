@@ -53,15 +53,18 @@ class LvmMedium final : public PoolMedium {
   // Saved as claimed and proven free once more, the drives become the group, or more of it.
   absl::Status Claim(PoolRecord& record, SavePoolRecord save, Drives& drives);
   absl::Status SaveMembers(PoolRecord& record, SavePoolRecord save, const Drives& drives);
-  absl::Status OpenGroup(const PoolRecord& record);
-  // What the drives and the filling ask for; the group as it is then.
-  absl::StatusOr<VolumeGroup> TendGroup(const PoolRecord& record, const Drives& drives);
+  // The group as it is now.
+  absl::StatusOr<VolumeGroup> OpenGroup(const PoolRecord& record);
+  // What the drives and the filling ask for; `group` is then as it is after that.
+  absl::Status TendGroup(const PoolRecord& record, const Drives& drives, VolumeGroup& group);
   // Volumes stay known, and are not healthy.
   OpenedPool AllMissing();
   // Drives that are drained take no extents from now on, others do. Whether that was a change.
   absl::StatusOr<bool> SetAllocatable(const Drives& drives, const VolumeGroup& group);
   void Drain(const Drives& drives, const VolumeGroup& group, OpenedPool& opened);
   void Heal(const VolumeGroup& group, OpenedPool& opened);
+  // Whether the thin pool waits for that, or it was tried now.
+  bool RemakeThinPool(const VolumeGroup& group, OpenedPool& opened);
   absl::StatusOr<bool> ReferToGoneDrives(const VolumeGroup& group);
   absl::Status MakeThinPool(const VolumeGroup& group, const LvmLimits& limits);
   // Makes it or lets it grow. Whether that was a change; OK also if it could not grow now.
@@ -79,6 +82,7 @@ class LvmMedium final : public PoolMedium {
   LvmDrain drain_;
   // Drives with which refreshing did not help.
   std::vector<std::string> refreshed_in_vain_;
+  bool remade_in_vain_ = false;  // the thin pool
   mutable Mutex mu_;
   std::set<std::string> member_uuids_ ABSL_GUARDED_BY(mu_);
 };

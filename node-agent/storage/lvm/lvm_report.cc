@@ -109,6 +109,7 @@ void AddRanges(const std::vector<Json>& segments, std::vector<LogicalVolume>& lv
     const std::vector<std::string> ranges =
         absl::StrSplit(JsonString(row, {"seg_pe_ranges"}), ' ', absl::SkipEmpty());
     lv->second->ranges.insert(lv->second->ranges.end(), ranges.begin(), ranges.end());
+    lv->second->thin_id = Integer(row, "thin_id", -1);
     lv->second->stripes = std::max(1, static_cast<int>(ranges.size()));
   }
 }

@@ -15,6 +15,8 @@
 namespace ashlar::node_agent {
 
 constexpr char kPartialTag[] = "ashlar.partial";
+// Of a volume whose drive was named when it was made: all its extents lie on one drive.
+constexpr char kOneDriveTag[] = "ashlar.one-drive";
 constexpr char kThinPool[] = "pool";          // name of the logical volume that thin volumes lie in
 constexpr char kOutOfData[] = "out_of_data";  // the health of a thin pool that is full
 constexpr char kRefreshNeeded[] = "refresh needed";  // a mirror that is back and not used yet
@@ -29,6 +31,8 @@ struct PhysicalVolume {
   bool allocatable = false;  // new extents may come from it
   int64_t extents = 0;
   int64_t used_extents = 0;
+  std::string drive = {};  // id; empty: nobody told
+  bool gives() const { return allocatable && !missing; }
 };
 
 struct LogicalVolume {
@@ -48,6 +52,7 @@ struct LogicalVolume {
   // Of a thin pool: how full it is.
   double data_percent = 0, metadata_percent = 0;
   int64_t metadata_bytes = 0;
+  int64_t thin_id = -1;  // of a thin volume: its number in the kernel's pool
 
   bool has_tag(absl::string_view tag) const;
   // A volume of ours, whole or partial.

@@ -105,9 +105,30 @@ PoolUsage ThinUsageOf(const VolumeGroup& group, const LvmLimits& limits) {
   return usage;
 }
 
+PoolUsage FullUsageOf(const VolumeGroup& group, const LvmLimits& limits) {
+  const LvmOptions& layout = limits.layout;
+  const int64_t legs = LegsOf(layout);
+  const auto bytes = [&](int64_t leg_extents) { return VolumeBytes(group, layout, leg_extents); };
+  const Extents all = AllExtents(group), free = FreeExtents(group);
+  PoolUsage usage;
+  usage.allocated_bytes = Promised(group);
+  for (const LogicalVolume& lv : group.lvs)
+    if (lv.is_growth()) usage.allocated_bytes += lv.size_bytes / (1 + layout.mirrors);
+  usage.capacity_bytes = FloorStripes(bytes(SpreadLeg(all, legs)) - limits.reserve_bytes, layout);
+  if (group.missing_drives()) return usage;
+  usage.allocatable_bytes = FloorStripes(
+      bytes(SpreadLeg(free, legs)) - limits.reserve_bytes - BytesToMove(group, layout), layout);
+  usage.largest_bytes = std::min(usage.allocatable_bytes, bytes(WholeLeg(free, legs)));
+  return usage;
+}
+
 }  // namespace
 
 int64_t LegsOf(const LvmOptions& layout) { return layout.stripes * (1 + layout.mirrors); }
+
+bool CanNameDrives(const VolumeGroup& group, const LvmLimits& limits) {
+  return limits.sparse ? group.pvs.size() == 1 : LegsOf(limits.layout) == 1;
+}
 
 std::vector<std::string> DrivesForLegs(const VolumeGroup& group, const LvmOptions& layout) {
   if (LegsOf(layout) == 1) return {};
@@ -193,6 +214,8 @@ GrowthPlan PlanGrowth(const VolumeGroup& group, const LogicalVolume& lv, int64_t
   } else if (!lv.is_mirrored() && lv.layout == "striped") {
     layout.stripes = lv.stripes;
     plan.drives = DrivesForLegs(group, layout);
+  } else if (lv.has_tag(kOneDriveTag) && !lv.devices().empty()) {
+    plan.drives = {lv.devices().front()};
   }
   const int64_t stripe = layout.stripes * group.extent_bytes;
   const int64_t leg_bytes = (size_bytes - lv.size_bytes + stripe - 1) / stripe * group.extent_bytes;
@@ -213,20 +236,21 @@ GrowthPlan PlanGrowth(const VolumeGroup& group, const LogicalVolume& lv, int64_t
 }
 
 PoolUsage UsageOf(const VolumeGroup& group, const LvmLimits& limits) {
-  if (limits.sparse) return ThinUsageOf(group, limits);
-  const LvmOptions& layout = limits.layout;
-  const int64_t legs = LegsOf(layout);
-  const auto bytes = [&](int64_t leg_extents) { return VolumeBytes(group, layout, leg_extents); };
-  const Extents all = AllExtents(group), free = FreeExtents(group);
-  PoolUsage usage;
-  usage.allocated_bytes = Promised(group);
-  for (const LogicalVolume& lv : group.lvs)
-    if (lv.is_growth()) usage.allocated_bytes += lv.size_bytes / (1 + layout.mirrors);
-  usage.capacity_bytes = FloorStripes(bytes(SpreadLeg(all, legs)) - limits.reserve_bytes, layout);
-  if (group.missing_drives()) return usage;
-  usage.allocatable_bytes = FloorStripes(
-      bytes(SpreadLeg(free, legs)) - limits.reserve_bytes - BytesToMove(group, layout), layout);
-  usage.largest_bytes = std::min(usage.allocatable_bytes, bytes(WholeLeg(free, legs)));
+  PoolUsage usage = limits.sparse ? ThinUsageOf(group, limits) : FullUsageOf(group, limits);
+  if (!CanNameDrives(group, limits)) return usage;
+  for (const PhysicalVolume& pv : group.pvs) {
+    if (!pv.gives() || pv.drive.empty()) continue;
+    DriveUsage drive{pv.drive, usage.capacity_bytes, usage.allocated_bytes, usage.allocatable_bytes,
+                     usage.largest_bytes};
+    if (!limits.sparse) {
+      drive.capacity_bytes = FloorMiB(pv.extents * group.extent_bytes);
+      drive.allocated_bytes = pv.used_extents * group.extent_bytes;
+      drive.allocatable_bytes = std::min(
+          usage.allocatable_bytes, FloorMiB((pv.extents - pv.used_extents) * group.extent_bytes));
+      drive.largest_bytes = drive.allocatable_bytes;
+    }
+    usage.drives.push_back(std::move(drive));
+  }
   return usage;
 }
 

@@ -39,6 +39,9 @@ bool ThinPoolNearlyFull(const VolumeGroup& group, const LvmLimits& limits);
 
 // How many drives one volume lies on.
 int64_t LegsOf(const LvmOptions& layout);
+// Whether each volume can lie on one drive that is named: it has one leg, or a thin pool that lies
+// on one drive.
+bool CanNameDrives(const VolumeGroup& group, const LvmLimits& limits);
 // The drives that a new volume shall lie on, one for each leg: those with the most free extents.
 // Empty: anywhere; each drive that may be given has room or is not needed.
 std::vector<std::string> DrivesForLegs(const VolumeGroup& group, const LvmOptions& layout);
@@ -53,7 +56,8 @@ struct GrowthPlan {
 GrowthPlan PlanGrowth(const VolumeGroup& group, const LogicalVolume& lv, int64_t size_bytes);
 
 // Nothing is allocatable while a drive is missing: LVM then refuses changes of the group. What is
-// still to be moved off drives that are left is kept free for it on the others.
+// still to be moved off drives that are left is kept free for it on the others. Drives are told if
+// they can be named, by PhysicalVolume::drive.
 PoolUsage UsageOf(const VolumeGroup& group, const LvmLimits& limits);
 
 }  // namespace ashlar::node_agent

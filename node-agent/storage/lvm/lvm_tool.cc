@@ -98,7 +98,7 @@ absl::StatusOr<VolumeGroup> LvmTool::Report(const std::string& group) {
                                          "--configreport",
                                          "seg",
                                          "-o",
-                                         "lv_name,seg_pe_ranges",
+                                         "lv_name,seg_pe_ranges,thin_id",
                                          "--configreport",
                                          "pvseg",
                                          "-o",

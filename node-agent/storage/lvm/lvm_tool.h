@@ -20,6 +20,8 @@ class LvmTool {
   LvmTool(sys::CommandRunner& commands, std::string lock_dir)
       : commands_(commands), lock_dir_(std::move(lock_dir)) {}
 
+  // For files of ours too.
+  const std::string& folder() const { return lock_dir_; }
   // The drives that commands see from now on.
   void SetDevices(std::vector<std::string> devices);
 

@@ -122,6 +122,7 @@ absl::StatusOr<StoredVolume> NamespaceBackend::Describe(const NamespaceRecord& r
   volume.form = VolumeForm::kDevice;
   volume.extents = 1;
   volume.discard = true;
+  volume.drive = on->subsystem.name();
   return volume;
 }
 

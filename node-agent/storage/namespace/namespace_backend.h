@@ -50,7 +50,7 @@ class NamespaceBackend final : public StorageBackend {
   BackendTraits Traits() const override { return {true, {"ext4", "xfs"}, false, false}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -75,8 +75,9 @@ class NamespaceBackend final : public StorageBackend {
 
   // A namespace, known and ours, for a volume that does not exist: created, or taken as a whole.
   absl::StatusOr<NamespaceRecord> Claim(const CallContext& context, const VolumeFacts& facts,
-                                        int64_t size_bytes);
-  absl::StatusOr<NamespaceRecord> Reserve(const VolumeFacts& facts, int64_t size_bytes);
+                                        int64_t size_bytes, const std::string& drive);
+  absl::StatusOr<NamespaceRecord> Reserve(const VolumeFacts& facts, int64_t size_bytes,
+                                          const std::string& drive);
   bool Readopt(const VolumeFacts& facts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Each makes a reserved record one in the making, or answers false: it is gone, and the place
   // will not be chosen again.

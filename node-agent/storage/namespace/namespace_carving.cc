@@ -32,14 +32,14 @@ bool IsDetached(const NvmeNamespaceState& space) {
 }  // namespace
 
 absl::StatusOr<StoredVolume> NamespaceBackend::Create(const CallContext& context,
-                                                      const VolumeFacts& facts,
-                                                      int64_t size_bytes) {
+                                                      const VolumeFacts& facts, int64_t size_bytes,
+                                                      const std::string& drive) {
   if (!facts.source.empty()) return absl::UnimplementedError("namespaces cannot be copied");
-  absl::StatusOr<NamespaceRecord> claimed = Claim(context, facts, size_bytes);
+  absl::StatusOr<NamespaceRecord> claimed = Claim(context, facts, size_bytes, drive);
   if (absl::IsUnavailable(claimed.status())) {
     // What an earlier call of this id left is going.
     ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, facts.id, WipeOf(facts.id)));
-    claimed = Claim(context, facts, size_bytes);
+    claimed = Claim(context, facts, size_bytes, drive);
   }
   ASHLAR_RETURN_IF_ERROR(claimed.status());
   NamespaceRecord record = *std::move(claimed);
@@ -57,10 +57,11 @@ absl::StatusOr<StoredVolume> NamespaceBackend::Create(const CallContext& context
 
 absl::StatusOr<NamespaceRecord> NamespaceBackend::Claim(const CallContext& context,
                                                         const VolumeFacts& facts,
-                                                        int64_t size_bytes) {
+                                                        int64_t size_bytes,
+                                                        const std::string& drive) {
   for (;;) {
     ASHLAR_RETURN_IF_ERROR(CheckContext(clock_, context));
-    ASHLAR_ASSIGN_OR_RETURN(NamespaceRecord record, Reserve(facts, size_bytes));
+    ASHLAR_ASSIGN_OR_RETURN(NamespaceRecord record, Reserve(facts, size_bytes, drive));
     absl::StatusOr<bool> claimed = record.nsid == 0 ? Allocate(record) : Take(context, record);
     if (claimed.ok() && *claimed) return record;
     MutexLock lock(mu_);
@@ -73,7 +74,8 @@ absl::StatusOr<NamespaceRecord> NamespaceBackend::Claim(const CallContext& conte
 }
 
 absl::StatusOr<NamespaceRecord> NamespaceBackend::Reserve(const VolumeFacts& facts,
-                                                          int64_t size_bytes) {
+                                                          int64_t size_bytes,
+                                                          const std::string& drive) {
   MutexLock lock(mu_);
   if (const NamespaceRecord* same = records_.Find(facts.id)) {
     if (same->phase == NamespacePhase::kVolume)
@@ -82,7 +84,7 @@ absl::StatusOr<NamespaceRecord> NamespaceBackend::Reserve(const VolumeFacts& fac
         absl::StrCat("an earlier volume ", facts.id, " is still being wiped: repeat"));
   }
   if (Readopt(facts)) return absl::AlreadyExistsError(absl::StrCat(facts.id, " is here again"));
-  ASHLAR_ASSIGN_OR_RETURN(const NamespacePlace place, ChoosePlace(Pool(), size_bytes));
+  ASHLAR_ASSIGN_OR_RETURN(const NamespacePlace place, ChoosePlace(Pool(), size_bytes, drive));
   NamespaceRecord record;
   record.facts = facts;
   record.nqn = place.nqn;

@@ -68,10 +68,11 @@ class NamespaceTest : public testing::Test {
     agent_ = std::make_unique<Agent>(*lab_, options_);
     EXPECT_EQ(agent_->pools.Load({}), absl::OkStatus());
   }
-  PoolStatus Ensure(std::vector<std::string> wipe = {}) {
+  PoolStatus Ensure(std::vector<std::string> wipe = {}, std::vector<std::string> drain = {}) {
     PoolSpec spec = {"p", kUid, BackendKind::kNamespace, {}, DeviceSource{}};
     spec.devices->serials = {options_.serial};
     spec.wipe = std::move(wipe);
+    spec.drain = std::move(drain);
     const auto status = agent_->pools.Ensure({}, spec);
     EXPECT_TRUE(status.ok()) << status.status();
     return status.value_or(PoolStatus{});
@@ -82,7 +83,7 @@ class NamespaceTest : public testing::Test {
                                     const std::string& fs_type = "") {
     const VolumeFacts facts{
         id, "p", kUid, fs_type.empty() ? VolumeMode::kBlock : VolumeMode::kFilesystem, fs_type};
-    return Backend()->Create({}, facts, size);
+    return Backend()->Create({}, facts, size, "");
   }
   absl::Status Remove(const std::string& id) { return Backend()->Remove({}, id); }
   // Behind which namespace the volume is; 0: none.
@@ -232,6 +233,42 @@ TEST_F(NamespaceTest, OneThatSpecWipeNamesBecomesFree) {
   EXPECT_THAT(agent_->nvme.Namespaces()[used], IsEmpty());
   ASSERT_TRUE(Make("v", 20 * kMiB).ok());
   EXPECT_EQ(NamespaceOf("v"), used);
+}
+
+TEST_F(NamespaceTest, ADrainedControllerKeepsItsVolumesAndTakesNoOtherOnes) {
+  agent_->nvme.Prepare(64 * kMiB);
+  ASSERT_TRUE(Ensure().ready);
+  ASSERT_TRUE(Make("v", 20 * kMiB).ok());
+  const PoolStatus drained = Ensure({}, {options_.serial});
+  EXPECT_TRUE(drained.ready) << drained.message;
+  EXPECT_EQ(drained.reason, "Draining");
+  EXPECT_THAT(drained.message, HasSubstr(options_.serial));
+  EXPECT_EQ(drained.usage.allocatable_bytes, 0);
+  EXPECT_EQ(Make("w", 20 * kMiB).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(Backend()->Find("v").ok());
+  ASSERT_EQ(Remove("v"), absl::OkStatus());
+  const PoolStatus empty = Ensure({}, {options_.serial});
+  EXPECT_FALSE(empty.ready);
+  EXPECT_THAT(empty.message, HasSubstr("is named in spec.drain"));
+  const PoolStatus wanted = Ensure();
+  EXPECT_TRUE(wanted.ready) << wanted.message;
+  EXPECT_EQ(wanted.reason, "");
+}
+
+TEST_F(NamespaceTest, ADrainedNamespaceLeavesTheOthersOfItsControllerToVolumes) {
+  Begin(Refusing());
+  const uint32_t first = agent_->nvme.Prepare(64 * kMiB);
+  agent_->nvme.Prepare(128 * kMiB);
+  ASSERT_TRUE(Ensure().ready);
+  ASSERT_TRUE(Make("v", 20 * kMiB).ok());
+  ASSERT_EQ(NamespaceOf("v"), first);
+  const std::string wwid = absl::StrCat("nvme.fake-", options_.serial, "-", first);
+  const PoolStatus drained = Ensure({}, {wwid});
+  EXPECT_EQ(drained.reason, "Draining") << drained.message;
+  ASSERT_TRUE(Make("w", 20 * kMiB).ok());
+  EXPECT_NE(NamespaceOf("w"), first);
+  ASSERT_EQ(Remove("v"), absl::OkStatus());
+  ASSERT_EQ(Remove("w"), absl::OkStatus());
 }
 
 TEST_F(NamespaceTest, OneThatSomebodyTookSinceIsNotTouched) {

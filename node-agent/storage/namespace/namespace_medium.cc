@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "node-agent/storage/blank_ends.h"
+#include "node-agent/storage/drain.h"
 #include "node-agent/storage/drive_wipe.h"
 #include "node-agent/storage/volume_uuid.h"
 
@@ -32,16 +33,26 @@ bool IsWanted(const DeviceSource& wanted, const NvmeSubsystem& subsystem) {
   });
 }
 
-bool IsDrained(const PoolSpec& spec, const NvmeSubsystem& subsystem) {
-  return std::count(spec.drain.begin(), spec.drain.end(), subsystem.serial) > 0;
+// All namespaces of a controller have its serial.
+bool IsControllerDrained(const PoolSpec& spec, const NvmeSubsystem& subsystem) {
+  Drive drive;
+  drive.serial = subsystem.serial;
+  return IsDrained(spec, drive);
+}
+
+// By what the kernel calls it, or, while no controller has it, would call it.
+bool IsNamespaceDrained(const PoolSpec& spec, const NvmeNamespaceState& space,
+                        const std::vector<Drive>& drives) {
+  Drive drive;
+  if (!space.identity.empty()) drive.wwid = absl::StrCat("eui.", space.identity);
+  if (IsDrained(spec, drive)) return true;
+  return std::any_of(drives.begin(), drives.end(), [&](const Drive& shown) {
+    return !space.device.empty() && shown.device == space.device && IsDrained(spec, shown);
+  });
 }
 
 std::string KeyOf(const NvmeSubsystem& subsystem, const NvmeNamespaceState& space) {
   return absl::StrCat(subsystem.nqn, " ", space.nsid, " ", space.identity, " ", space.size_bytes);
-}
-
-std::string NameOf(const NvmeSubsystem& subsystem) {
-  return subsystem.serial.empty() ? subsystem.nqn : subsystem.serial;
 }
 
 }  // namespace
@@ -118,29 +129,44 @@ absl::StatusOr<std::vector<PoolSubsystem>> NamespaceMedium::Gather(const Looker&
   seen_ = spec;
   devices_.clear();
   refused_.clear();
+  waiting_.clear();
+  std::vector<Drive> drives;
+  if (!spec.drain.empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(drives, env_.scanner.Scan({}));
+  }
   ASHLAR_ASSIGN_OR_RETURN(std::vector<NvmeSubsystem> all, nvme_.List());
   std::vector<PoolSubsystem> found;
   for (NvmeSubsystem& subsystem : all) {
-    PoolSubsystem on{subsystem, IsWanted(*spec.devices, subsystem) && !IsDrained(spec, subsystem)};
-    bool usable = false;
+    const bool wanted = IsWanted(*spec.devices, subsystem);
+    const bool drained = IsControllerDrained(spec, subsystem);
+    PoolSubsystem on{subsystem, wanted && !drained};
+    bool usable = false, leaving = false;
     // Also those that are not wanted any more: one of their namespaces may be a volume.
     for (const NvmeNamespaceState& space : subsystem.namespaces) {
       const bool is_ours = held(subsystem, space);
+      const bool leaves = drained || IsNamespaceDrained(spec, space, drives);
       usable = usable || is_ours;
+      leaving = leaving || (is_ours && leaves);
       if (is_ours || !on.takes_volumes) continue;
-      ASHLAR_ASSIGN_OR_RETURN(const NamespaceLook look, LookAt(looker, subsystem, space));
+      NamespaceLook look{"is named in spec.drain"};
+      if (!leaves) {
+        ASHLAR_ASSIGN_OR_RETURN(look, LookAt(looker, subsystem, space));
+      }
       usable = usable || look.busy_reason.empty();
       on.looks[space.nsid] = look;
       if (!look.busy_reason.empty())
-        refused_.push_back(absl::StrCat("namespace ", space.nsid, " of ", NameOf(subsystem), " ",
+        refused_.push_back(absl::StrCat("namespace ", space.nsid, " of ", subsystem.name(), " ",
                                         look.busy_reason));
     }
     // What it announces is room, not what it might do.
     if (on.takes_volumes && subsystem.creates() && subsystem.capacity_bytes > 0) usable = true;
     if (on.takes_volumes && !usable && subsystem.namespaces.empty())
       refused_.push_back(
-          absl::StrCat(NameOf(subsystem), " has no namespace and does not create any"));
-    if (usable) devices_.push_back(NameOf(subsystem));
+          absl::StrCat(subsystem.name(), " has no namespace and does not create any"));
+    if (wanted && drained && !usable)
+      refused_.push_back(absl::StrCat(subsystem.name(), " is named in spec.drain"));
+    if (leaving) waiting_.push_back(subsystem.name());
+    if (usable) devices_.push_back(subsystem.name());
     if (on.takes_volumes || usable) found.push_back(std::move(on));
   }
   // Looking has attached and detached.
@@ -157,7 +183,9 @@ absl::StatusOr<OpenedPool> NamespaceMedium::Open(const CallContext& context, Poo
   ASHLAR_RETURN_IF_ERROR(
       backend_->Look([&](NamespaceBackend::Held held) { return Gather(looker, held); },
                      record.spec.reserve_bytes));
-  if (!devices_.empty()) return OpenedPool{backend_, devices_};
+  OpenedPool pool{backend_, devices_};
+  TellWaiting(waiting_, pool);
+  if (!devices_.empty()) return pool;
   if (refused_.empty())
     return NotReady("NoMatchingDrive", "no NVMe controller of this node matches spec.devices");
   return NotReady("NoFreeDrive", absl::StrCat("no namespace of the matching controllers is free: ",

@@ -5,6 +5,9 @@
 // A namespace that no controller has is attached once to be looked at, and detached again. One that
 // is attached to a controller of another machine is never touched. The medium itself writes to no
 // namespace, but to wipe it (drive_wipe.h): a volume is claimed when it is made.
+//
+// A serial in spec.drain names a controller, with all that it has or would create; a WWID one
+// namespace.
 #pragma once
 
 #include "node-agent/storage/namespace/namespace_backend.h"
@@ -43,7 +46,7 @@ class NamespaceMedium final : public PoolMedium {
   const std::shared_ptr<NamespaceBackend> backend_;
   PoolSpec seen_;                                  // for which the following holds
   std::map<std::string, NamespaceLook> detached_;  // what was found on namespaces that are detached
-  std::vector<std::string> devices_, refused_;     // of the last look
+  std::vector<std::string> devices_, refused_, waiting_;  // of the last look
 };
 
 }  // namespace ashlar::node_agent

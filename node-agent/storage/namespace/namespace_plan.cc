@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "lib/base/status_macros.h"
 #include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
@@ -67,13 +68,16 @@ bool NamespacePool::IsFree(const PoolSubsystem& on, const NvmeNamespaceState& sp
          look->second.busy_reason.empty() && records.Of(on.subsystem, space) == nullptr;
 }
 
+int64_t NamespacePool::FreeBytes(const PoolSubsystem& on) const {
+  int64_t free = Creatable(on);
+  for (const NvmeNamespaceState& space : on.subsystem.namespaces)
+    if (IsFree(on, space)) free += FloorMiB(space.size_bytes);
+  return free;
+}
+
 int64_t NamespacePool::FreeBytes() const {
   int64_t free = 0;
-  for (const PoolSubsystem& on : subsystems) {
-    free += Creatable(on);
-    for (const NvmeNamespaceState& space : on.subsystem.namespaces)
-      if (IsFree(on, space)) free += FloorMiB(space.size_bytes);
-  }
+  for (const PoolSubsystem& on : subsystems) free += FreeBytes(on);
   return free;
 }
 
@@ -81,26 +85,34 @@ PoolUsage UsageOf(const NamespacePool& pool) {
   PoolUsage usage;
   const int64_t left = FloorMiB(pool.FreeBytes() - pool.reserve_bytes);
   for (const PoolSubsystem& on : pool.subsystems) {
-    const int64_t created = std::min(pool.Creatable(on), left);
-    usage.largest_bytes =
-        std::max(usage.largest_bytes, Floor(created, on.subsystem.granularity_bytes));
+    DriveUsage drive{on.subsystem.name()};
+    drive.allocatable_bytes = FloorMiB(std::min(pool.FreeBytes(on), left));
+    drive.largest_bytes = Floor(std::min(pool.Creatable(on), left), on.subsystem.granularity_bytes);
     for (const NvmeNamespaceState& space : on.subsystem.namespaces)
       if (const int64_t size = FloorMiB(space.size_bytes); pool.IsFree(on, space) && size <= left)
-        usage.largest_bytes = std::max(usage.largest_bytes, size);
+        drive.largest_bytes = std::max(drive.largest_bytes, size);
     for (const auto& [id, record] : pool.records.all())
-      if (record.nqn == on.subsystem.nqn) usage.allocated_bytes += FloorMiB(record.size_bytes);
+      if (record.nqn == on.subsystem.nqn) drive.allocated_bytes += FloorMiB(record.size_bytes);
+    drive.capacity_bytes = drive.allocated_bytes + drive.allocatable_bytes;
+    usage.largest_bytes = std::max(usage.largest_bytes, drive.largest_bytes);
+    usage.allocated_bytes += drive.allocated_bytes;
+    if (on.takes_volumes) usage.drives.push_back(std::move(drive));
   }
   usage.allocatable_bytes = left;
   usage.capacity_bytes = usage.allocated_bytes + left;
   return usage;
 }
 
-absl::StatusOr<NamespacePlace> ChoosePlace(const NamespacePool& pool, int64_t size_bytes) {
+absl::StatusOr<NamespacePlace> ChoosePlace(const NamespacePool& pool, int64_t size_bytes,
+                                           const std::string& drive) {
+  const PoolUsage usage = UsageOf(pool);
+  if (!drive.empty()) ASHLAR_RETURN_IF_ERROR(FindDrive(usage, drive).status());
   const int64_t left = pool.FreeBytes() - pool.reserve_bytes;
   std::optional<NamespacePlace> created, prepared, tried;
   int64_t least_room = 0, least_size = 0, none = 0;
   for (const PoolSubsystem& on : pool.subsystems) {
     const NvmeSubsystem& subsystem = on.subsystem;
+    if (!drive.empty() && drive != subsystem.name()) continue;
     const int64_t room = pool.Creatable(on), want = Ceil(size_bytes, subsystem.granularity_bytes);
     const NamespacePlace fresh{subsystem.nqn, subsystem.serial, 0, "", want};
     if (want <= room && want <= left) Prefer(created, fresh, least_room, room);
@@ -117,10 +129,11 @@ absl::StatusOr<NamespacePlace> ChoosePlace(const NamespacePool& pool, int64_t si
   if (created) return *created;
   if (prepared) return *prepared;
   if (tried) return *tried;
-  const PoolUsage usage = UsageOf(pool);
-  return absl::ResourceExhaustedError(
-      absl::StrCat(size_bytes, " bytes are wanted, the largest namespace that can be had has ",
-                   usage.largest_bytes, Refusals(pool)));
+  const int64_t largest =
+      drive.empty() ? usage.largest_bytes : FindDrive(usage, drive)->largest_bytes;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      size_bytes, " bytes are wanted", drive.empty() ? "" : absl::StrCat(" on drive ", drive),
+      ", the largest namespace that can be had has ", largest, Refusals(pool)));
 }
 
 }  // namespace ashlar::node_agent

@@ -36,7 +36,8 @@ struct NamespacePool {
   // What the largest namespace that the subsystem would create could have; 0: none.
   int64_t Creatable(const PoolSubsystem& on) const;
   bool IsFree(const PoolSubsystem& on, const NvmeNamespaceState& space) const;
-  // Of all that could be had.
+  // Of all that could be had, on one subsystem and on all of them.
+  int64_t FreeBytes(const PoolSubsystem& on) const;
   int64_t FreeBytes() const;
 };
 
@@ -50,8 +51,10 @@ struct NamespacePlace {
 PoolUsage UsageOf(const NamespacePool& pool);
 
 // A new namespace of about the size where one can be had; else the smallest prepared one that is
-// large enough; else a new one of a subsystem that does not tell what it could create.
-// ResourceExhausted says what there is, and who has refused what.
-absl::StatusOr<NamespacePlace> ChoosePlace(const NamespacePool& pool, int64_t size_bytes);
+// large enough; else a new one of a subsystem that does not tell what it could create. `drive` is
+// the name of the only subsystem that will do; empty: any. ResourceExhausted says what there is,
+// and who has refused what. FailedPrecondition: the pool takes no volumes on that subsystem.
+absl::StatusOr<NamespacePlace> ChoosePlace(const NamespacePool& pool, int64_t size_bytes,
+                                           const std::string& drive = "");
 
 }  // namespace ashlar::node_agent

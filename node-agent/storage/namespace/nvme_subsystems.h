@@ -49,6 +49,8 @@ struct NvmeSubsystem {
   std::vector<NvmeNamespaceState> namespaces = {};  // allocated, by nsid
 
   const NvmeNamespaceState* Find(uint32_t nsid) const;
+  // By which pools, and who names a drive, know it.
+  const std::string& name() const { return serial.empty() ? nqn : serial; }
   // Says that it creates namespaces, in a format that Linux takes.
   bool creates() const { return manages && new_format.data_bytes > 0; }
   bool operator==(const NvmeSubsystem&) const = default;

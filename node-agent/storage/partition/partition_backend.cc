@@ -13,6 +13,7 @@
 #include "lib/system/files.h"
 #include "lib/system/links.h"
 #include "node-agent/storage/format_image.h"
+#include "node-agent/storage/room.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -218,7 +219,9 @@ PoolUsage PartitionBackend::UsageOf(const std::vector<OpenDrive>& drives) {
     }
     usage.allocated_bytes += allocated;
     usage.capacity_bytes += allocated + (on.drive.takes_volumes ? free : 0);
-    if (!on.drive.takes_volumes || FreeNumber(on.table) == 0) continue;
+    if (!on.drive.takes_volumes) continue;
+    if (FreeNumber(on.table) == 0) free = largest = 0;
+    usage.drives.push_back({on.drive.id, allocated + free, allocated, free, largest});
     room += free;
     usage.largest_bytes = std::max(usage.largest_bytes, largest);
   }
@@ -226,6 +229,10 @@ PoolUsage PartitionBackend::UsageOf(const std::vector<OpenDrive>& drives) {
   const int64_t left = usage.capacity_bytes - usage.allocated_bytes;
   usage.allocatable_bytes = std::max<int64_t>(0, std::min(room, left)) / kMiB * kMiB;
   usage.largest_bytes = std::min(usage.largest_bytes, usage.allocatable_bytes);
+  for (DriveUsage& drive : usage.drives) {
+    drive.allocatable_bytes = std::min(drive.allocatable_bytes, usage.allocatable_bytes);
+    drive.largest_bytes = std::min(drive.largest_bytes, usage.allocatable_bytes);
+  }
   return usage;
 }
 
@@ -259,7 +266,8 @@ absl::Status PartitionBackend::Put(const OpenDrive& on, const std::vector<Partit
 }
 
 absl::StatusOr<PartitionBackend::Place> PartitionBackend::Reserve(const VolumeFacts& facts,
-                                                                  int64_t size_bytes) {
+                                                                  int64_t size_bytes,
+                                                                  const std::string& drive) {
   const std::string guid = VolumeGuid(pool_uid_, facts.id);
   MutexLock lock(mu_);
   ASHLAR_ASSIGN_OR_RETURN(const std::vector<OpenDrive> drives, ReadDrives());
@@ -274,12 +282,17 @@ absl::StatusOr<PartitionBackend::Place> PartitionBackend::Reserve(const VolumeFa
           absl::StrCat("an earlier volume ", facts.id, " is still being wiped: repeat"));
     }
     if (!on.drive.takes_volumes || FreeNumber(on.table) == 0) continue;
+    if (!drive.empty() && drive != on.drive.id) continue;
     for (const Extent& extent : FreeExtents(on.table, on.grain))
       if (extent.size_bytes >= size_bytes &&
           (best == nullptr || extent.size_bytes < smallest.size_bytes)) {
         best = &on;
         smallest = extent;
       }
+  }
+  if (!drive.empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(const DriveUsage room, FindDrive(usage, drive));
+    ASHLAR_RETURN_IF_ERROR(CheckRoom(room, size_bytes));
   }
   if (best == nullptr || size_bytes > usage.allocatable_bytes)
     return absl::ResourceExhaustedError(
@@ -340,15 +353,15 @@ absl::Status PartitionBackend::Build(const CallContext& context, const VolumeFac
 }
 
 absl::StatusOr<StoredVolume> PartitionBackend::Create(const CallContext& context,
-                                                      const VolumeFacts& facts,
-                                                      int64_t size_bytes) {
+                                                      const VolumeFacts& facts, int64_t size_bytes,
+                                                      const std::string& drive) {
   if (!facts.source.empty()) return absl::UnimplementedError("partitions cannot be copied");
-  absl::StatusOr<Place> reserved = Reserve(facts, size_bytes);
+  absl::StatusOr<Place> reserved = Reserve(facts, size_bytes, drive);
   if (absl::IsUnavailable(reserved.status())) {
     // What an earlier call of this id left is going.
     const std::string guid = VolumeGuid(pool_uid_, facts.id);
     ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, guid, WipeOf(guid)));
-    reserved = Reserve(facts, size_bytes);
+    reserved = Reserve(facts, size_bytes, drive);
   }
   ASHLAR_RETURN_IF_ERROR(reserved.status());
   Place place = *std::move(reserved);
@@ -393,6 +406,7 @@ absl::StatusOr<StoredVolume> PartitionBackend::Describe(const Place& place) {
     volume.form = VolumeForm::kDevice;
     volume.extents = 1;
     volume.discard = true;
+    volume.drive = place.on.drive.id;
     return volume;
   }
   return absl::DataLossError(absl::StrCat("both descriptions of partition ", place.partition.number,

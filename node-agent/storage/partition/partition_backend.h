@@ -54,7 +54,7 @@ class PartitionBackend final : public StorageBackend {
   BackendTraits Traits() const override { return {true, {"ext4", "xfs"}, true, false}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -81,7 +81,8 @@ class PartitionBackend final : public StorageBackend {
   // Writes the partitions, of which those without bytes go, and tells the kernel.
   absl::Status Put(const OpenDrive& on, const std::vector<sys::Partition>& partitions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<Place> Reserve(const VolumeFacts& facts, int64_t size_bytes);
+  absl::StatusOr<Place> Reserve(const VolumeFacts& facts, int64_t size_bytes,
+                                const std::string& drive);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, const Place& place);
   absl::StatusOr<StoredVolume> Describe(const Place& place);
   std::string LinkOf(const std::string& id) const;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "lib/base/fnv.h"
 #include "node-agent/storage/pool_types.h"
 
 namespace ashlar::node_agent {
@@ -14,12 +15,6 @@ constexpr absl::string_view kMagic = "ashlar-block-1 ";
 constexpr size_t kHeaderBytes = 15 + 16 + 1 + 8 + 1;  // magic, checksum, length
 constexpr int64_t kLargestGrain = 64 * kMiB;
 constexpr size_t kHalfGuid = 18;  // "xxxxxxxx-xxxx-8xxx"
-
-uint64_t Checksum(absl::string_view text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
-}
 
 int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -80,8 +75,7 @@ absl::StatusOr<std::string> EncodeBlock(const Json& json) {
   const std::string text = DumpJson(json);
   if (text.size() > kBlockBytes - kHeaderBytes)
     return absl::OutOfRangeError(absl::StrCat("a block of ", text.size(), " bytes of JSON"));
-  std::string block =
-      absl::StrFormat("%s%016x %08x\n%s", kMagic, Checksum(text), text.size(), text);
+  std::string block = absl::StrFormat("%s%016x %08x\n%s", kMagic, Fnv1a(text), text.size(), text);
   block.resize(kBlockBytes, '\n');
   return block;
 }
@@ -92,8 +86,7 @@ absl::StatusOr<Json> DecodeBlock(absl::string_view block) {
   const size_t size = std::strtoul(std::string(block.substr(32, 8)).c_str(), nullptr, 16);
   if (size > kBlockBytes - kHeaderBytes) return damaged();
   const absl::string_view text = block.substr(kHeaderBytes, size);
-  if (block.substr(0, kHeaderBytes) !=
-      absl::StrFormat("%s%016x %08x\n", kMagic, Checksum(text), size))
+  if (block.substr(0, kHeaderBytes) != absl::StrFormat("%s%016x %08x\n", kMagic, Fnv1a(text), size))
     return damaged();
   return ParseJson(text);
 }

@@ -15,6 +15,7 @@
 #include "node-agent/storage/blank_ends.h"
 #include "node-agent/storage/format_image.h"
 #include "node-agent/storage/pool_types.h"
+#include "node-agent/storage/room.h"
 #include "node-agent/storage/volume_uuid.h"
 
 namespace ashlar::node_agent {
@@ -153,9 +154,14 @@ PoolUsage WholeDriveBackend::UsageLocked() {
       free += size;
     }
   }
-  for (const WholeDrive& drive : drives_)
-    if (IsFree(drive) && free - SizeOf(drive.drive) >= reserve_bytes_)
-      largest = std::max(largest, SizeOf(drive.drive));
+  for (const WholeDrive& drive : drives_) {
+    const int64_t size = SizeOf(drive.drive);
+    const bool fits = IsFree(drive) && free - size >= reserve_bytes_;
+    if (fits) largest = std::max(largest, size);
+    const int64_t allocated = known_.count(drive.drive.id) > 0 ? size : 0;
+    if (drive.takes_volumes && (allocated > 0 || drive.drive.busy_reason.empty()))
+      usage.drives.push_back({drive.drive.id, size, allocated, fits ? size : 0, fits ? size : 0});
+  }
   usage.allocatable_bytes = std::max<int64_t>(0, free - reserve_bytes_) / kMiB * kMiB;
   usage.capacity_bytes = usage.allocated_bytes + usage.allocatable_bytes;
   usage.largest_bytes = largest;
@@ -180,7 +186,8 @@ bool WholeDriveBackend::Readopt(const VolumeFacts& facts) {
   return false;
 }
 
-absl::StatusOr<Drive> WholeDriveBackend::Reserve(const VolumeFacts& facts, int64_t size_bytes) {
+absl::StatusOr<Drive> WholeDriveBackend::Reserve(const VolumeFacts& facts, int64_t size_bytes,
+                                                 const std::string& wanted) {
   MutexLock lock(mu_);
   if (const Record* same = RecordOf(facts.id)) {
     if (same->state == kVolume)
@@ -191,9 +198,13 @@ absl::StatusOr<Drive> WholeDriveBackend::Reserve(const VolumeFacts& facts, int64
   if (Readopt(facts)) return absl::AlreadyExistsError(absl::StrCat(facts.id, " is here again"));
   std::vector<const WholeDrive*> fitting;
   const PoolUsage usage = UsageLocked();
+  if (!wanted.empty()) {
+    ASHLAR_ASSIGN_OR_RETURN(const DriveUsage room, FindDrive(usage, wanted));
+    ASHLAR_RETURN_IF_ERROR(CheckRoom(room, size_bytes));
+  }
   for (const WholeDrive& drive : drives_)
-    if (IsFree(drive) && SizeOf(drive.drive) >= size_bytes &&
-        SizeOf(drive.drive) <= usage.allocatable_bytes)
+    if ((wanted.empty() || wanted == drive.drive.id) && IsFree(drive) &&
+        SizeOf(drive.drive) >= size_bytes && SizeOf(drive.drive) <= usage.allocatable_bytes)
       fitting.push_back(&drive);
   std::sort(fitting.begin(), fitting.end(), [](const WholeDrive* a, const WholeDrive* b) {
     return a->drive.size_bytes < b->drive.size_bytes;
@@ -238,10 +249,10 @@ absl::Status WholeDriveBackend::Build(const CallContext& context, const VolumeFa
 }
 
 absl::StatusOr<StoredVolume> WholeDriveBackend::Create(const CallContext& context,
-                                                       const VolumeFacts& facts,
-                                                       int64_t size_bytes) {
+                                                       const VolumeFacts& facts, int64_t size_bytes,
+                                                       const std::string& wanted) {
   if (!facts.source.empty()) return absl::UnimplementedError("whole drives cannot be copied");
-  absl::StatusOr<Drive> drive = Reserve(facts, size_bytes);
+  absl::StatusOr<Drive> drive = Reserve(facts, size_bytes, wanted);
   if (absl::IsUnavailable(drive.status())) {
     std::string left;
     {
@@ -249,7 +260,7 @@ absl::StatusOr<StoredVolume> WholeDriveBackend::Create(const CallContext& contex
       if (const Record* record = RecordOf(facts.id)) left = record->drive;
     }
     if (!left.empty()) ASHLAR_RETURN_IF_ERROR(wipes_.Run(context, left, WipeOf(left)));
-    drive = Reserve(facts, size_bytes);
+    drive = Reserve(facts, size_bytes, wanted);
   }
   ASHLAR_RETURN_IF_ERROR(drive.status());
   absl::Status made = Build(context, facts, *drive);
@@ -277,6 +288,7 @@ absl::StatusOr<StoredVolume> WholeDriveBackend::Describe(const Record& record) {
   volume.form = VolumeForm::kDevice;
   volume.extents = 1;
   volume.discard = true;
+  volume.drive = record.drive;
   return volume;
 }
 

@@ -63,7 +63,7 @@ class WholeDriveBackend final : public StorageBackend {
   BackendTraits Traits() const override { return {true, {"ext4", "xfs"}, false, false}; }
   absl::StatusOr<PoolUsage> Usage() override;
   absl::StatusOr<StoredVolume> Create(const CallContext& context, const VolumeFacts& facts,
-                                      int64_t size_bytes) override;
+                                      int64_t size_bytes, const std::string& drive) override;
   absl::StatusOr<StoredVolume> Find(const std::string& id) override;
   absl::StatusOr<std::vector<StoredVolume>> List() override;
   absl::StatusOr<StoredVolume> Grow(const CallContext& context, const std::string& id,
@@ -94,7 +94,8 @@ class WholeDriveBackend final : public StorageBackend {
 
   // Takes a drive that bears the volume although its record was lost.
   bool Readopt(const VolumeFacts& facts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<Drive> Reserve(const VolumeFacts& facts, int64_t size_bytes);
+  absl::StatusOr<Drive> Reserve(const VolumeFacts& facts, int64_t size_bytes,
+                                const std::string& drive);
   // By what name the drive goes at this moment: asked before it is written to.
   absl::StatusOr<std::string> DeviceNow(const Drive& drive);
   absl::Status Build(const CallContext& context, const VolumeFacts& facts, const Drive& drive);

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 
 
 class Missing(Exception):
@@ -68,6 +69,10 @@ class Archive:
         path = shutil.which(source, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if path is None:
             raise Missing(f"drive lab: the program {source} is missing; run deploy/install-packages.sh drive-lab runtime")
-        self.file(f"{folder}/{os.path.basename(source)}", os.path.realpath(path))
+        with tempfile.TemporaryDirectory() as making:
+            # Symbols for debuggers would be most of the guest's memory. Scripts, and machines without strip: as it is.
+            bare = f"{making}/bare"
+            strip = shutil.which("strip") and subprocess.run(["strip", "-o", bare, os.path.realpath(path)], capture_output=True, check=False)
+            self.file(f"{folder}/{os.path.basename(source)}", bare if strip and strip.returncode == 0 else os.path.realpath(path))
         for library in libraries(path):
             self.file(f"lib/{os.path.basename(library)}", os.path.realpath(library))

@@ -21,7 +21,7 @@ QEMU = "qemu-system-x86_64"
 MODULES = """crc32c_generic crc32c-intel xxhash_generic virtio_pci virtio_console virtio_blk sd_mod ahci nvme
 ext4 xfs btrfs erofs loop dm-mod dm-crypt dm-snapshot dm-thin-pool dm-mirror dm-raid raid0 raid1 nvme-tcp nvmet nvmet-tcp null_blk scsi_debug""".split()
 PROGRAMS = """blockdev nvme mdadm lvm dmsetup pdata_tools sfdisk wipefs mkswap swapon swapoff blkid lsblk losetup mount umount findmnt udevadm
-kmod mkfs.ext4 e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair xfs_info""".split()
+kmod mkfs.ext4 e2fsck resize2fs tune2fs mkfs.xfs xfs_growfs xfs_repair xfs_info xfs_admin xfs_db""".split()
 RULES = """50-udev-default 55-dm 56-lvm 60-block 60-persistent-storage 60-persistent-storage-dm 63-md-raid-arrays
 64-md-raid-assembly 95-dm-notify""".split()
 

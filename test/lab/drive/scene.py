@@ -83,6 +83,7 @@ class Build:
 
     def __init__(self):
         self.arguments, self.disks = [], []
+        self.gpus = []  # {"model": as the stand-in for NVML knows it, "pci": [...], "numa": n}
         self.controllers = {}  # of NVMe: QEMU's id: (PCI address, the argument that makes it)
         self.subsystems = {}  # name: disks
         self.numa, self.last_bus, self._ids = -1, 0, 0
@@ -180,6 +181,17 @@ class Nvme:
         for disk, n in zip(disks, [] if self.simple else self.namespaces):
             b.device(f"nvme-ns,drive={b.disk(disk)},bus={self.name},nsid={n.nsid},logical_block_size={n.sector},"
                      f"physical_block_size={n.sector}{n.identifiers()}" + (",detached=on" if n.detached else ""))
+
+
+class Gpu:
+    """The PCI function of a GPU, for which QEMU's device edu stands. Its driver is test/fake_nvml, with this model."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def build(self, b, bus, slot):
+        b.gpus.append({"model": self.model, **b.path(bus, slot)})
+        b.device(f"edu,bus={bus.name},addr={slot:#x}")
 
 
 class RootPort:

@@ -1,14 +1,13 @@
-#include "csi/registration.h"
+#include "lib/kubelet/plugin_registration.h"
 
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "csi/names.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "pluginregistration/v1/api.grpc.pb.h"
 
-namespace ashlar::csi_driver {
+namespace ashlar::kubelet {
 namespace {
 
 absl::Status NotYet() {
@@ -17,9 +16,9 @@ absl::Status NotYet() {
 
 }  // namespace
 
-class Registration::Service final : public pluginregistration::Registration::CallbackService {
+class PluginRegistration::Service final : public pluginregistration::Registration::CallbackService {
  public:
-  Service(Registration& owner, rpc::CallRunner& runner) : owner_(owner), runner_(runner) {}
+  Service(PluginRegistration& owner, rpc::CallRunner& runner) : owner_(owner), runner_(runner) {}
 
   grpc::ServerUnaryReactor* GetInfo(grpc::CallbackServerContext* context,
                                     const pluginregistration::InfoRequest* request,
@@ -27,10 +26,11 @@ class Registration::Service final : public pluginregistration::Registration::Cal
     return runner_.Unary(context, *request, *response,
                          [this](const CallContext&, const pluginregistration::InfoRequest&) {
                            pluginregistration::PluginInfo info;
-                           info.set_type("CSIPlugin");
-                           info.set_name(kDriverName);
+                           info.set_type(owner_.options_.type);
+                           info.set_name(owner_.options_.driver);
                            info.set_endpoint(owner_.options_.kubelet_endpoint);
-                           info.add_supported_versions("1.0.0");
+                           for (const std::string& version : owner_.options_.versions)
+                             info.add_supported_versions(version);
                            return absl::StatusOr<pluginregistration::PluginInfo>(info);
                          });
   }
@@ -48,38 +48,39 @@ class Registration::Service final : public pluginregistration::Registration::Cal
   }
 
  private:
-  Registration& owner_;
+  PluginRegistration& owner_;
   rpc::CallRunner& runner_;
 };
 
-absl::StatusOr<std::unique_ptr<Registration>> Registration::Start(RegistrationOptions options,
-                                                                  Clock& clock,
-                                                                  rpc::CallRunner& runner) {
+absl::StatusOr<std::unique_ptr<PluginRegistration>> PluginRegistration::Start(
+    PluginRegistrationOptions options, Clock& clock, rpc::CallRunner& runner) {
   if (options.kubelet_endpoint.empty() || options.kubelet_endpoint.front() != '/') {
     return absl::InvalidArgumentError(
         absl::StrCat("kubelet endpoint '", options.kubelet_endpoint,
-                     "' must be the absolute path of the CSI socket as the kubelet sees it"));
+                     "' must be the absolute path of the driver's socket as the kubelet sees it"));
   }
-  std::unique_ptr<Registration> made(new Registration(std::move(options), clock, runner));
+  std::unique_ptr<PluginRegistration> made(
+      new PluginRegistration(std::move(options), clock, runner));
   ASHLAR_RETURN_IF_ERROR(made->Serve());
   made->watcher_ =
       std::jthread([&self = *made](std::stop_token stop) { self.Watch(std::move(stop)); });
   return made;
 }
 
-Registration::Registration(RegistrationOptions options, Clock& clock, rpc::CallRunner& runner)
+PluginRegistration::PluginRegistration(PluginRegistrationOptions options, Clock& clock,
+                                       rpc::CallRunner& runner)
     : options_(std::move(options)),
-      socket_(absl::StrCat(options_.directory, "/", kDriverName, "-reg.sock")),
+      socket_(absl::StrCat(options_.directory, "/", options_.driver, "-reg.sock")),
       clock_(clock),
       service_(std::make_unique<Service>(*this, runner)),
       registered_(NotYet()) {}
 
-Registration::~Registration() {
+PluginRegistration::~PluginRegistration() {
   watcher_.request_stop();
   if (watcher_.joinable()) watcher_.join();
 }
 
-absl::Status Registration::Serve() {
+absl::Status PluginRegistration::Serve() {
   server_.reset();  // before the new one is bound: closing removes the socket file
   ASHLAR_ASSIGN_OR_RETURN(
       server_, rpc::Server::Start({.address = absl::StrCat("unix://", socket_)}, {service_.get()}));
@@ -88,7 +89,7 @@ absl::Status Registration::Serve() {
   return absl::OkStatus();
 }
 
-void Registration::Watch(std::stop_token stop) {
+void PluginRegistration::Watch(std::stop_token stop) {
   const CallContext context{.stop = stop};
   while (SleepFor(clock_, context, options_.look_every).ok()) {
     std::error_code error;
@@ -105,11 +106,12 @@ void Registration::Watch(std::stop_token stop) {
   }
 }
 
-void Registration::NoteStatus(bool registered, const std::string& error) {
+void PluginRegistration::NoteStatus(bool registered, const std::string& error) {
   if (registered) {
-    LogInfo("the kubelet has registered the driver");
+    LogInfo("the kubelet has registered the driver", {{"driver", options_.driver}});
   } else {
-    LogError("the kubelet refused to register the driver", {{"error", error}});
+    LogError("the kubelet refused to register the driver",
+             {{"driver", options_.driver}, {"error", error}});
   }
   MutexLock lock(mu_);
   registered_ = registered ? absl::OkStatus()
@@ -117,9 +119,9 @@ void Registration::NoteStatus(bool registered, const std::string& error) {
                                  "the kubelet refused to register the driver: ", error));
 }
 
-absl::Status Registration::Registered() const {
+absl::Status PluginRegistration::Registered() const {
   MutexLock lock(mu_);
   return registered_;
 }
 
-}  // namespace ashlar::csi_driver
+}  // namespace ashlar::kubelet

@@ -1,7 +1,8 @@
-// Registration: makes the driver known to the kubelet (pluginregistration v1), so that no sidecar
-// is needed for it. It serves the Registration service on <directory>/csi.ashlar.dev-reg.sock; the
-// kubelet finds the socket, asks for the driver's endpoint, calls NodeGetInfo there and says how it
-// went. If the file vanishes (the directory was made anew) it is served again. Thread-safe.
+// PluginRegistration: makes a driver known to the kubelet (pluginregistration v1), so that no
+// sidecar is needed for it. It serves the Registration service on <directory>/<driver>-reg.sock;
+// the kubelet finds the socket, asks what kind of plugin this is and where it listens, calls it
+// there and says how it went. If the file vanishes (the directory was made anew) it is served
+// again. Thread-safe.
 //
 //            Start                 kubelet: registered           file vanished
 //   (none) ────────► waiting ─────────────────────────► registered ─────────► waiting
@@ -12,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "lib/base/clock.h"
@@ -19,33 +21,36 @@
 #include "lib/rpc/call_runner.h"
 #include "lib/rpc/server.h"
 
-namespace ashlar::csi_driver {
+namespace ashlar::kubelet {
 
-struct RegistrationOptions {
-  std::string directory;         // the kubelet's plugins_registry, as this process sees it
-  std::string kubelet_endpoint;  // path of the driver's socket, as the kubelet sees it
+struct PluginRegistrationOptions {
+  std::string directory;              // the kubelet's plugins_registry, as this process sees it
+  std::string driver;                 // its name
+  std::string type;                   // CSIPlugin or DRAPlugin
+  std::string kubelet_endpoint;       // path of the driver's socket, as the kubelet sees it
+  std::vector<std::string> versions;  // of a CSIPlugin; the services of a DRAPlugin
   absl::Duration look_every = absl::Seconds(2);
 };
 
-class Registration {
+class PluginRegistration {
  public:
   // Serves when it returns. `clock` and `runner` must outlive it. Errors as rpc::Server::Start.
-  static absl::StatusOr<std::unique_ptr<Registration>> Start(RegistrationOptions options,
-                                                             Clock& clock, rpc::CallRunner& runner);
-  ~Registration();  // removes the socket: the kubelet then forgets the driver
+  static absl::StatusOr<std::unique_ptr<PluginRegistration>> Start(
+      PluginRegistrationOptions options, Clock& clock, rpc::CallRunner& runner);
+  ~PluginRegistration();  // removes the socket: the kubelet then forgets the driver
 
   // OK if the kubelet has registered the driver; else Unavailable with what the kubelet said.
   absl::Status Registered() const;
 
  private:
   class Service;
-  Registration(RegistrationOptions options, Clock& clock, rpc::CallRunner& runner);
+  PluginRegistration(PluginRegistrationOptions options, Clock& clock, rpc::CallRunner& runner);
 
   absl::Status Serve();
   void Watch(std::stop_token stop);
   void NoteStatus(bool registered, const std::string& error);
 
-  const RegistrationOptions options_;
+  const PluginRegistrationOptions options_;
   const std::string socket_;
   Clock& clock_;
   const std::unique_ptr<Service> service_;
@@ -55,4 +60,4 @@ class Registration {
   std::jthread watcher_;                 // last: it uses all of the above
 };
 
-}  // namespace ashlar::csi_driver
+}  // namespace ashlar::kubelet

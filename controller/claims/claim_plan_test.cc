@@ -1,0 +1,220 @@
+#include "controller/claims/claim_plan.h"
+
+#include <map>
+
+#include "controller/claims/gpu_part_config.h"
+#include "controller/claims/volume_config.h"
+#include "controller/dra_names/device_names.h"
+#include "controller/dra_names/drive_names.h"
+#include "controller/slices/drive_devices.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lib/api/conditions.h"
+
+namespace ashlar::controller {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int64_t kGi = int64_t{1} << 30;
+constexpr char kHead[] = R"("apiVersion": "ashlar.dev/v1alpha1", "kind": "VolumeConfig")";
+
+std::string Refused(const std::string& fields) {
+  const auto config = ParseVolumeConfig("{" + std::string(kHead) + fields + "}", "r");
+  return config.ok() ? "accepted" : std::string(config.status().message());
+}
+
+TEST(VolumeConfig, DefaultsNameThePathByTheRequest) {
+  EXPECT_EQ(ParseVolumeConfig("", "scratch/small")->path, "/ashlar/scratch");
+  EXPECT_EQ(ParseVolumeConfig("", "scratch")->mode, "Filesystem");
+  const std::string block = "{" + std::string(kHead) + R"(, "mode": "Block"})";
+  EXPECT_EQ(ParseVolumeConfig(block, "raw")->path, "/dev/ashlar/raw");
+}
+
+TEST(VolumeConfig, RefusalsNameTheFieldTheValueAndWhatIsAccepted) {
+  EXPECT_EQ(Refused(R"(, "mode": "Raw")"),
+            "VolumeConfig.mode: Invalid value: \"Raw\": must be one of Block, Filesystem");
+  EXPECT_EQ(Refused(R"(, "fsType": "zfs")"),
+            "VolumeConfig.fsType: Invalid value: \"zfs\": must be one of btrfs, ext4, xfs");
+  EXPECT_THAT(Refused(R"(, "mode": "Block", "fsType": "xfs")"), HasSubstr("must be unset"));
+  for (const char* path : {"data", "/", "/a/../b", "/a//b", "/a b", "/a/", "/a:b", ""})
+    EXPECT_THAT(Refused(std::string(", \"path\": \"") + path + "\""),
+                HasSubstr("must be an absolute path"));
+  EXPECT_THAT(Refused(R"(, "size": "1Gi")"),
+              HasSubstr("VolumeConfig.size: Invalid value: \"1Gi\": no such field"));
+  EXPECT_THAT(Refused(R"(, "readOnly": "yes")"), HasSubstr("must be true or false"));
+  EXPECT_THAT(std::string(ParseVolumeConfig("{}", "r").status().message()),
+              HasSubstr("VolumeConfig.apiVersion"));
+  EXPECT_FALSE(ParseVolumeConfig("[]", "r").ok());
+  EXPECT_EQ(Refused(R"(, "path": "/data/a")"), "accepted");
+}
+
+class ClaimPlanTest : public testing::Test {
+ protected:
+  ClaimPlanTest() {
+    claim_.mutable_metadata()->set_uid("u");
+    claim_.mutable_metadata()->set_name("c");
+    claim_.mutable_metadata()->set_namespace_("ns");
+    agent::v1::PoolState& pool = *inventory_.add_pools();
+    pool.set_name("fast");
+    pool.add_drives()->set_id("S1");
+    pool.add_drives()->set_id("S2");
+  }
+
+  k8s::DeviceRequestAllocationResult& Allocate(const std::string& request,
+                                               const std::string& device, const std::string& share,
+                                               const char* driver = kNvmeDriver) {
+    auto& result = *claim_.mutable_status()->mutable_allocation()->mutable_devices()->add_results();
+    result.set_request(request);
+    result.set_driver(driver);
+    result.set_pool("node-1");
+    result.set_device(device);
+    result.set_share_id(share);
+    if (driver == std::string(kNvmeDriver)) {
+      (*result.mutable_consumed_capacity())[kStorageCapacity] = "10Gi";
+      result.add_binding_conditions(kVolumeReady);
+      result.add_binding_failure_conditions(kVolumeFailed);
+    }
+    return result;
+  }
+
+  void Configure(const std::string& request, const std::string& fields) {
+    auto& config = *claim_.mutable_status()->mutable_allocation()->mutable_devices()->add_config();
+    if (!request.empty()) config.add_requests(request);
+    config.mutable_opaque()->set_driver(kNvmeDriver);
+    config.mutable_opaque()->set_parameters("{" + std::string(kHead) + fields + "}");
+  }
+
+  ClaimPlan Plan() {
+    return PlanClaim(
+        claim_, [this](const std::string&) { return heard_ ? &inventory_ : nullptr; },
+        [this](const std::string& name) {
+          const auto found = volumes_.find(name);
+          return found == volumes_.end() ? nullptr : &found->second;
+        });
+  }
+
+  // Status of the condition of the n-th device, with its reason.
+  std::string Condition(int device, const char* type) {
+    const k8s::Condition* condition =
+        api::FindCondition(claim_.status().devices(device).conditions(), type);
+    return condition == nullptr ? "" : condition->status() + " " + condition->reason();
+  }
+
+  k8s::ResourceClaim claim_;
+  agent::v1::Inventory inventory_;
+  bool heard_ = true;
+  std::map<std::string, v1alpha1::Volume> volumes_;
+};
+
+TEST_F(ClaimPlanTest, EachDriveOfTheClaimIsAVolumeThere) {
+  Allocate("scratch", DriveDeviceName("S2"), "1");
+  Allocate("scratch", DriveDeviceName("S1"), "2");
+  Allocate("other", "x", "", "other.example.com");
+  Configure("", R"(, "path": "/class")");
+  Configure("scratch", R"(, "path": "/data", "fsType": "xfs")");
+  const ClaimPlan plan = Plan();
+  EXPECT_EQ(plan.node, "node-1");
+  ASSERT_EQ(plan.devices.size(), 2u);
+  const v1alpha1::Volume& volume = plan.devices[0].volume;
+  EXPECT_EQ(volume.metadata().name(), "claim-u-scratch");
+  EXPECT_EQ(volume.metadata().labels().at(kClaimUidLabel), "u");
+  EXPECT_EQ(volume.spec().pool(), "fast");
+  EXPECT_EQ(volume.spec().drive(), "S2");
+  EXPECT_EQ(volume.spec().node_name(), "node-1");
+  EXPECT_EQ(volume.spec().size(), 10 * kGi);
+  EXPECT_EQ(volume.spec().fs_type(), "xfs");
+  EXPECT_EQ(plan.devices[0].told.volume().path(), "/data");
+  EXPECT_EQ(plan.devices[1].volume.metadata().name(), "claim-u-scratch-1");
+  EXPECT_EQ(plan.devices[1].told.volume().path(), "/data-1");
+  EXPECT_EQ(TellRequest(claim_, plan).devices_size(), 2);
+}
+
+TEST_F(ClaimPlanTest, TwoRequestsAtOnePathAreRefused) {
+  Allocate("a", DriveDeviceName("S1"), "1");
+  Allocate("b", DriveDeviceName("S1"), "2");
+  Configure("", R"(, "path": "/data")");
+  const ClaimPlan plan = Plan();
+  EXPECT_EQ(plan.devices[0].trouble, Trouble::kNone);
+  EXPECT_EQ(plan.devices[1].trouble, Trouble::kInvalid);
+  EXPECT_THAT(plan.devices[1].message, HasSubstr("\"/data\": another request"));
+}
+
+TEST_F(ClaimPlanTest, ADriveThatIsGoneFailsAndAnAgentThatIsSilentDoesNot) {
+  Allocate("a", DriveDeviceName("S9"), "");
+  EXPECT_EQ(Plan().devices[0].trouble, Trouble::kFailed);
+  heard_ = false;
+  EXPECT_EQ(Plan().devices[0].trouble, Trouble::kWaiting);
+}
+
+TEST_F(ClaimPlanTest, GpusAndPartsOfThemAreKnownByTheirNames) {
+  v1alpha1::Gpu& gpu = *inventory_.add_gpus();
+  gpu.set_uuid("GPU-1");
+  v1alpha1::MigProfile& profile = *gpu.mutable_mig()->add_profiles();
+  profile.set_name("3g.40gb");
+  profile.add_placements()->set_start(4);
+  profile.mutable_placements(0)->set_size(4);
+  Allocate("whole", GpuDeviceName("GPU-1"), "", kGpuDriver);
+  Allocate("part", GpuPartDeviceName("GPU-1", "3g.40gb", 4, 4), "", kGpuDriver);
+  Allocate("none", "gpu-none", "", kGpuDriver);
+  const ClaimPlan plan = Plan();
+  EXPECT_EQ(plan.devices[0].told.gpu().uuid(), "GPU-1");
+  EXPECT_EQ(plan.devices[1].told.gpu_partition().profile(), "3g.40gb");
+  EXPECT_EQ(plan.devices[1].told.gpu_partition().start(), 4);
+  EXPECT_EQ(plan.devices[2].reason, "GpuMissing");
+  EXPECT_EQ(plan.devices[1].told.gpu_partition().keep_seconds(), 0);
+  const auto configure = [&](const std::string& text) {
+    auto& devices = *claim_.mutable_status()->mutable_allocation()->mutable_devices();
+    devices.clear_config();
+    devices.add_config()->mutable_opaque()->set_driver(kGpuDriver);
+    devices.mutable_config(0)->mutable_opaque()->set_parameters(text);
+    return Plan().devices[1];
+  };
+  EXPECT_EQ(configure(DumpJson(ToJson(GpuPartConfig{600}))).told.gpu_partition().keep_seconds(),
+            600);
+  EXPECT_EQ(configure(DumpJson(ToJson(GpuPartConfig{-1}))).reason, "InvalidConfig");
+  EXPECT_EQ(configure(R"({"kind": "GPUPartConfig"})").reason, "InvalidConfig");
+  EXPECT_EQ(configure("[]").reason, "InvalidConfig");
+}
+
+TEST_F(ClaimPlanTest, ReadyIsSaidWhenAllIsAndFailureLetsTheSchedulerGoElsewhere) {
+  Allocate("a", DriveDeviceName("S1"), "1");
+  Allocate("b", DriveDeviceName("S1"), "2");
+  ClaimPlan plan = Plan();
+  JudgeVolume(nullptr, plan.devices[1]);
+  SetDeviceStatus(plan, claim_, absl::UnixEpoch());
+  EXPECT_EQ(Condition(0, "Ready"), "True Ready");
+  EXPECT_EQ(Condition(0, kVolumeReady), "False Carving");
+  EXPECT_EQ(Condition(1, kVolumeReady), "False Carving");
+
+  v1alpha1::Volume full = plan.devices[1].volume;
+  k8s::Condition& carved = *full.mutable_status()->add_conditions();
+  carved.set_type("Carved");
+  carved.set_status("False");
+  carved.set_reason("NoCapacity");
+  JudgeVolume(&full, plan.devices[1]);
+  SetDeviceStatus(plan, claim_, absl::UnixEpoch());
+  EXPECT_EQ(Condition(0, kVolumeFailed), "True NoCapacity");
+  EXPECT_EQ(claim_.status().devices_size(), 2);
+
+  carved.set_reason("AgentUnavailable");
+  JudgeVolume(&full, plan.devices[1]);
+  SetDeviceStatus(plan, claim_, absl::UnixEpoch());
+  EXPECT_EQ(Condition(0, kVolumeFailed), "False NotFailed");
+
+  SetDeviceStatus(Plan(), claim_, absl::UnixEpoch());
+  EXPECT_EQ(Condition(0, kVolumeReady), "True Ready");
+  EXPECT_EQ(Condition(1, kVolumeReady), "True Ready");
+}
+
+TEST_F(ClaimPlanTest, AVolumeOfTheAllocationBeforeIsNotTaken) {
+  Allocate("a", DriveDeviceName("S1"), "1");
+  PlannedDevice device = Plan().devices[0];
+  v1alpha1::Volume old = device.volume;
+  old.mutable_spec()->set_drive("S2");
+  JudgeVolume(&old, device);
+  EXPECT_EQ(device.reason, "Replacing");
+}
+
+}  // namespace
+}  // namespace ashlar::controller

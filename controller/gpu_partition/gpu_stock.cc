@@ -1,0 +1,168 @@
+#include "controller/gpu_partition/gpu_stock.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "controller/dra_names/device_names.h"
+
+namespace ashlar::controller {
+namespace {
+
+using composer::MigLayout;
+using composer::MigPlacement;
+
+MigLayout LayoutOf(const v1alpha1::Mig& mig) {
+  int memory = 0, compute = 0, media = 0;
+  std::vector<composer::MigProfile> profiles;
+  for (const v1alpha1::MigProfile& its : mig.profiles()) {
+    composer::MigProfile& profile = profiles.emplace_back();
+    profile = {its.name(), its.compute_slices(), its.ofas(), its.max_instances(), {}};
+    for (const v1alpha1::MigPlacement& place : its.placements()) {
+      profile.placements.push_back({place.start(), place.size()});
+      memory = std::max(memory, place.start() + place.size());
+    }
+    compute = std::max(compute, its.compute_slices());
+    media = std::max(media, its.ofas());
+  }
+  return {memory, compute, media, std::move(profiles)};
+}
+
+// What makes layouts alike.
+std::string LayoutKey(const v1alpha1::Gpu& gpu) {
+  std::string key = gpu.product();
+  for (const v1alpha1::MigProfile& profile : gpu.mig().profiles())
+    absl::StrAppend(&key, "/", profile.name());
+  return key;
+}
+
+std::string ProblemOf(const agent::v1::Inventory& inventory, const v1alpha1::Gpu& gpu) {
+  if (inventory.gpu_driver().state() != "Ready")
+    return absl::StrCat("the driver is ", inventory.gpu_driver().state());
+  if (!gpu.health().problem().empty()) return gpu.health().problem();
+  const std::string& action = gpu.health().recovery_action();
+  if (!action.empty() && action != "None") return absl::StrCat("it needs ", action);
+  if (gpu.mig().enabled()) return "";
+  if (gpu.mig().pending()) return "its MIG mode is on after the next reset";
+  if (gpu.architecture() == "Ampere")
+    return "its MIG mode is off, and only a reset can switch it on";
+  return "";
+}
+
+class Stock {
+ public:
+  explicit Stock(const std::string& own_claim) : own_claim_(own_claim) {}
+
+  void Add(const GpuNodeFacts& facts) {
+    composer::NodeDevices& node = stock.inventory.nodes.emplace_back();
+    node.name = facts.name;
+    node.problem = facts.problem;
+    if (facts.inventory == nullptr) return;
+    for (const v1alpha1::Gpu& gpu : facts.inventory->gpus()) {
+      if (gpu.mig().profiles().empty()) continue;
+      node.gpus.push_back(GpuOf(*facts.inventory, gpu));
+    }
+    for (const agent::v1::ClaimState& claim : facts.inventory->claims())
+      if (claim.uid() != own_claim_) TakeDevices(claim, *facts.inventory, node);
+  }
+
+  void Promise(const v1alpha1::GPUPartitionAllocation& part) {
+    for (composer::NodeDevices& node : stock.inventory.nodes)
+      for (composer::Gpu& gpu : node.gpus)
+        if (node.name == part.node() && gpu.name == part.gpu())
+          Take(gpu, part.profile(), {part.start(), part.size()});
+  }
+
+  GpuStock stock;
+
+ private:
+  composer::Gpu GpuOf(const agent::v1::Inventory& inventory, const v1alpha1::Gpu& its) {
+    composer::Gpu gpu;
+    gpu.name = its.uuid();
+    gpu.product = its.product();
+    gpu.problem = ProblemOf(inventory, its);
+    gpu.layout = Layout(its);
+    stock.architectures[gpu.name] = its.architecture();
+    for (const v1alpha1::MigInstance& instance : its.mig().instances()) {
+      const auto made =
+          std::find_if(inventory.gpu_partitions().begin(), inventory.gpu_partitions().end(),
+                       [&](const agent::v1::GpuPartitionState& part) {
+                         return part.gpu() == its.uuid() && part.gpu_instance() == instance.id() &&
+                                part.start() == instance.start() && part.size() == instance.size();
+                       });
+      // What is kept gives way.
+      const bool gives_way = made != inventory.gpu_partitions().end() && made->problem().empty() &&
+                             (made->claim().empty() || made->claim() == own_claim_);
+      if (!gives_way) Take(gpu, instance.profile(), {instance.start(), instance.size()});
+    }
+    return gpu;
+  }
+
+  int Layout(const v1alpha1::Gpu& gpu) {
+    for (const v1alpha1::MigProfile& profile : gpu.mig().profiles()) {
+      const auto [it, added] = stock.profiles.try_emplace(
+          profile.name(), GpuProfileFacts{profile.memory(), profile.compute_slices()});
+      if (!added) it->second.memory = std::min(it->second.memory, profile.memory());
+    }
+    const auto [it, added] =
+        layouts_.try_emplace(LayoutKey(gpu), static_cast<int>(stock.inventory.layouts.size()));
+    if (added) stock.inventory.layouts.push_back(LayoutOf(gpu.mig()));
+    return it->second;
+  }
+
+  // Of what somebody said that it has; what is taken twice is taken all the same.
+  void Take(composer::Gpu& gpu, const std::string& name, MigPlacement place) {
+    const MigLayout& layout = stock.inventory.layouts[static_cast<size_t>(gpu.layout)];
+    const int profile = layout.Find(name);
+    if (profile >= 0 && layout.CanTake(gpu.used, profile, place))
+      return layout.Take(gpu.used, profile, place);
+    for (int slice = place.start; slice < place.start + place.size && slice < 64; ++slice)
+      gpu.used.memory |= uint64_t{1} << slice;
+  }
+
+  // Devices that a claim has by its allocation, also before they are made.
+  void TakeDevices(const agent::v1::ClaimState& claim, const agent::v1::Inventory& inventory,
+                   composer::NodeDevices& node) {
+    for (const agent::v1::ClaimDeviceState& device : claim.devices()) {
+      if (device.driver() != kGpuDriver || !device.mig_device().empty()) continue;
+      for (composer::Gpu& gpu : node.gpus) {
+        if (GpuDeviceName(gpu.name) == device.device()) gpu.taken = true;
+        for (const v1alpha1::Gpu& its : inventory.gpus())
+          if (its.uuid() == gpu.name) TakePart(its, device.device(), gpu);
+      }
+    }
+  }
+  void TakePart(const v1alpha1::Gpu& its, const std::string& device, composer::Gpu& gpu) {
+    for (const v1alpha1::MigProfile& profile : its.mig().profiles())
+      for (const v1alpha1::MigPlacement& place : profile.placements())
+        if (GpuPartDeviceName(its.uuid(), profile.name(), place.start(), place.size()) == device)
+          Take(gpu, profile.name(), {place.start(), place.size()});
+  }
+
+  const std::string own_claim_;
+  std::map<std::string, int> layouts_;
+};
+
+}  // namespace
+
+GpuStock StockOf(const std::vector<GpuNodeFacts>& nodes,
+                 const std::vector<v1alpha1::GPUPartitionAllocation>& promised,
+                 const std::string& own_claim) {
+  Stock stock(own_claim);
+  for (const GpuNodeFacts& node : nodes) stock.Add(node);
+  for (const v1alpha1::GPUPartitionAllocation& part : promised) stock.Promise(part);
+  return std::move(stock.stock);
+}
+
+bool IsFree(const GpuStock& stock, const v1alpha1::GPUPartitionAllocation& part) {
+  for (const composer::NodeDevices& node : stock.inventory.nodes)
+    for (const composer::Gpu& gpu : node.gpus) {
+      if (node.name != part.node() || gpu.name != part.gpu()) continue;
+      const MigLayout& layout = stock.inventory.layouts[static_cast<size_t>(gpu.layout)];
+      const int profile = layout.Find(part.profile());
+      return !gpu.taken && profile >= 0 &&
+             layout.CanTake(gpu.used, profile, {part.start(), part.size()});
+    }
+  return false;
+}
+
+}  // namespace ashlar::controller
