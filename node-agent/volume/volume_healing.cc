@@ -17,6 +17,7 @@ namespace ashlar::node_agent {
 namespace {
 
 constexpr char kStaleMount[] = "StaleMount";
+constexpr char kDriveMissing[] = "DriveMissing";
 
 // What the filesystem itself tells.
 VolumeTrouble TroubleOfFilesystem(const VolumeRecord& record, const sys::MountEntry& mount) {
@@ -53,7 +54,12 @@ bool VolumeManager::IsStale(const VolumeEntry& entry, const std::vector<sys::Mou
 VolumeTrouble VolumeManager::TroubleOf(const VolumeEntry& entry,
                                        const std::vector<sys::MountEntry>& mounts) {
   const VolumeRecord& record = entry.record;
-  if (!record.attached() || !entry.stored || !sys::Exists(entry.stored->path)) return {};
+  if (!record.attached() || !entry.stored) return {};
+  // It lasts until a look finds the drive back, and what is staged alive or staged anew.
+  if (!sys::Exists(entry.stored->path))
+    return entry.trouble.reason == kStaleMount
+               ? entry.trouble
+               : VolumeTrouble{kDriveMissing, absl::StrCat(entry.stored->path, " was gone")};
   if (IsStale(entry, mounts))
     return {kStaleMount, absl::StrCat("what is staged at ", record.staging_path,
                                       " is of a drive that went and is back; it is staged anew")};

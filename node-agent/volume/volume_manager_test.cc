@@ -350,6 +350,28 @@ TEST_F(ADriveThatWasAway, IsStagedAnewAtTheNextLookIfItCouldNotBe) {
   ExpectAlive();
 }
 
+// Between its return and the next look nobody knows whether what is staged is alive.
+TEST_F(ADriveThatWasAway, IsHealthyOnlyAfterALookAtWhatIsStaged) {
+  const std::string image = Status().path;
+  ASSERT_EQ(std::rename(image.c_str(), (image + ".away").c_str()), 0);
+  EXPECT_EQ(Look().reason, "DriveMissing");
+  ASSERT_EQ(std::rename((image + ".away").c_str(), image.c_str()), 0);
+  EXPECT_EQ(Status().reason, "DriveMissing");
+  EXPECT_TRUE(Look().healthy);
+}
+
+TEST_F(ADriveThatWasAway, IsStagedAnewThoughItWentAgainBeforeItCouldBe) {
+  const std::string image = Status().path;
+  kernel_.Lose(dead_);
+  kernel_.failures().FailNext("MountDevice", absl::InternalError("not yet"));
+  EXPECT_EQ(Look().reason, "StaleMount");
+  ASSERT_EQ(std::rename(image.c_str(), (image + ".away").c_str()), 0);
+  EXPECT_FALSE(Look().healthy);
+  ASSERT_EQ(std::rename((image + ".away").c_str(), image.c_str()), 0);
+  EXPECT_TRUE(Look().healthy);
+  ExpectAlive();
+}
+
 TEST_F(VolumeManagerTest, AFilesystemThatHasBecomeReadOnlyMakesTheVolumeUnhealthy) {
   ASSERT_EQ(Ensure(20 * kMiB), absl::OkStatus());
   ASSERT_EQ(Stage(), absl::OkStatus());

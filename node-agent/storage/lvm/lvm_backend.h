@@ -30,6 +30,7 @@
 
 #include "lib/base/mutex.h"
 #include "lib/system/command_runner.h"
+#include "node-agent/storage/lvm/lvm_dependencies.h"
 #include "node-agent/storage/lvm/lvm_sizes.h"
 #include "node-agent/storage/lvm/lvm_tool.h"
 #include "node-agent/storage/lvm/thin_maps.h"

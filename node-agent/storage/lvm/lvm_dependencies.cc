@@ -15,11 +15,11 @@ std::string MapperPrefix(absl::string_view group) {
   return absl::StrCat(absl::StrReplaceAll(group, {{"-", "--"}}), "-");
 }
 
-// "ashlar--0f8f-v_1: 2 dependencies  : (259, 3) (259, 1)"
 std::string ThinPoolDevice(absl::string_view group) {
   return absl::StrCat(MapperPrefix(group), kThinPool, "-tpool");
 }
 
+// "ashlar--0f8f-v_1: 2 dependencies  : (259, 3) (259, 1)"
 std::set<DeviceNumber> DependenciesOf(absl::string_view text, absl::string_view group) {
   const std::string prefix = MapperPrefix(group);
   std::set<DeviceNumber> numbers;
