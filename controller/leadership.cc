@@ -97,7 +97,9 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
                       registry),
       node_filter_(NodeMatters),
       node_inventory_filter_(SpecMatters),
-      node_gpu_filter_(GpuMatters) {
+      node_gpu_filter_(GpuMatters),
+      near_({client, informers.dra, informers.volumes, informers.nodes, volume_writer_, agents_,
+             offers_, clock, registry}) {
   if (informers.dra != nullptr)
     dra_ = std::make_unique<DraControllers>(DraParts{
         client, *informers.dra, informers.volumes, informers.nodes, informers.node_inventories,
@@ -128,6 +130,7 @@ void Leadership::Run(const CallContext& context) {
     if (dra_ != nullptr) dra_->Run(context.stop);
   });
   std::jthread gpu_partitions([&] { gpu_partitions_.Run(context.stop); });
+  std::jthread near([&] { near_.Run(context.stop); });
   volumes_.Run(context.stop);
 }
 
@@ -139,6 +142,7 @@ void Leadership::WatchCaches() {
   WatchNodes();
   WatchGpuOwners();
   if (dra_ != nullptr) dra_->WatchCaches();
+  near_.WatchCaches();
   gpu_partitions_.Watch(informers_.gpu_partitions);
   // One that goes makes room for those that wait.
   informers_.gpu_partitions.AddHandler([this](const api::ObjectKey& key) {
@@ -227,6 +231,7 @@ void Leadership::OnPod(const api::ObjectKey& key) {
 }
 
 void Leadership::OnReport(const ReportChange& change) {
+  near_.OnReport(change);
   if (dra_ != nullptr) dra_->OnReport(change);
   const api::ObjectKey node{"", change.node};
   if (change.first || change.facts || !change.turned.empty()) {
@@ -255,6 +260,7 @@ void Leadership::OnReport(const ReportChange& change) {
 
 void Leadership::OnFreshness(const std::string& node) {
   if (dra_ != nullptr) dra_->OnNode(node);
+  near_.OnFreshness(node);
   QueueAllPools();
   QueueVolumesOf(node);
   QueueWaiting("");

@@ -16,6 +16,7 @@
 #include "controller/claims/dra_controllers.h"
 #include "controller/controller_options.h"
 #include "controller/gpu_partition/gpu_partition_reconciler.h"
+#include "controller/near/near_controllers.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/objects/change_filter.h"
 #include "controller/objects/event_sink.h"
@@ -101,6 +102,7 @@ class Leadership {
   ChangeFilter node_inventory_filter_;
   ChangeFilter node_gpu_filter_;
   std::unique_ptr<DraControllers> dra_;  // nullptr: as in Informers
+  NearControllers near_;
 };
 
 }  // namespace ashlar::controller

@@ -321,11 +321,12 @@ absl::StatusOr<std::vector<Volume>> Controller::Page(int32_t max_entries,
 absl::StatusOr<csi::v1::ListVolumesResponse> Controller::ListVolumes(
     const CallContext&, const csi::v1::ListVolumesRequest& request) {
   csi::v1::ListVolumesResponse response;
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<Volume> page,
-                          Page(
-                              request.max_entries(), request.starting_token(),
-                              [](const Volume& volume) { return CarvedBytes(volume) > 0; },
-                              *response.mutable_next_token()));
+  ASHLAR_ASSIGN_OR_RETURN(
+      const std::vector<Volume> page,
+      Page(
+          request.max_entries(), request.starting_token(),
+          [](const Volume& volume) { return CarvedBytes(volume) > 0 && !volume.spec().has_pod(); },
+          *response.mutable_next_token()));
   for (const Volume& volume : page) {
     csi::v1::ListVolumesResponse::Entry& entry = *response.add_entries();
     Fill(volume, *entry.mutable_volume());

@@ -50,6 +50,7 @@ absl::StatusOr<agent::v1::InlineVolume> ReadInlineVolume(const StringMap& attrib
   for (const auto& [name, value] : attributes) {
     if (name == "csi.storage.k8s.io/pod.namespace") near.set_pod_namespace(value);
     if (name == "csi.storage.k8s.io/pod.name") near.set_pod_name(value);
+    if (name == "csi.storage.k8s.io/pod.uid") near.set_pod_uid(value);
   }
   return volume;
 }

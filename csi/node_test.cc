@@ -236,6 +236,7 @@ TEST_F(NodeTest, APodsOwnVolumeIsAskedForNearItsGpus) {
   context["csi.storage.k8s.io/ephemeral"] = "true";
   context["csi.storage.k8s.io/pod.name"] = "trainer";
   context["csi.storage.k8s.io/pod.namespace"] = "ml";
+  context["csi.storage.k8s.io/pod.uid"] = "7a1f";
   context["pool"] = "fast";
   context["size"] = "1Gi";
   ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
@@ -244,6 +245,7 @@ TEST_F(NodeTest, APodsOwnVolumeIsAskedForNearItsGpus) {
   ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
   EXPECT_EQ(agent_.publish().inline_volume().near().pod_name(), "trainer");
   EXPECT_EQ(agent_.publish().inline_volume().near().pod_namespace(), "ml");
+  EXPECT_EQ(agent_.publish().inline_volume().near().pod_uid(), "7a1f");
   EXPECT_EQ(agent_.publish().inline_volume().near().level(), "Switch");
   EXPECT_FALSE(agent_.publish().inline_volume().near().required());
   context["nearLevel"] = "NUMANode";

@@ -122,7 +122,8 @@ const std::vector<ParameterRule>& ParameterRules() {
        "a quantity of bytes, such as `10Gi`", nullptr, "plenty", ReadInlineSize},
       {Place::kInlineVolume, "near",
        "`auto`: the volume lies on the drive of the pool with room for it that is nearest to the "
-       "GPUs which the kubelet gave the pod; of several GPUs the farthest counts.",
+       "GPUs which a device plugin or a ResourceClaim gave the pod; of several GPUs the farthest "
+       "counts.",
        "`auto`", "the drive of the pool with the most room", "gpu", ReadNear},
       {Place::kInlineVolume, "nearLevel",
        "With `near`, if it is required: the farthest level that will do. What the drive and the "

@@ -45,6 +45,8 @@ class AgentClient {
   virtual absl::StatusOr<agent::v1::ClaimState> EnsureClaim(
       const CallContext& context, const agent::v1::EnsureClaimRequest& request) = 0;
   virtual absl::Status RemoveClaim(const CallContext& context, const std::string& uid) = 0;
+  virtual absl::Status AnswerPodQuestion(const CallContext& context,
+                                         const agent::v1::PodAnswer& answer) = 0;
 };
 
 // Where the agent of a node answers.

@@ -62,6 +62,23 @@ bool SameClaims(const agent::v1::Inventory* a, const agent::v1::Inventory& b) {
   return true;
 }
 
+bool Asks(const agent::v1::Inventory* before, const agent::v1::Inventory& after) {
+  const auto asked = [&](const agent::v1::PodQuestion& question) {
+    return before != nullptr &&
+           std::any_of(before->pod_questions().begin(), before->pod_questions().end(),
+                       [&](const auto& other) { return other.id() == question.id(); });
+  };
+  return !std::all_of(after.pod_questions().begin(), after.pod_questions().end(), asked);
+}
+
+// What is told of inline volumes that were carved near GPUs.
+std::string InlineVolumes(const agent::v1::Inventory& inventory) {
+  std::string text;
+  for (const agent::v1::VolumeState& volume : inventory.volumes())
+    if (volume.inline_volume() && volume.has_locality()) volume.AppendToString(&text);
+  return text;
+}
+
 }  // namespace
 
 AgentReport::AgentReport(agent::v1::Inventory inventory) : inventory_(std::move(inventory)) {
@@ -115,6 +132,9 @@ ReportChange Compare(const std::string& node, const AgentReport* before, const A
   change.facts = before != nullptr && !SameFacts(before->inventory(), after.inventory());
   change.claims =
       !SameClaims(before == nullptr ? nullptr : &before->inventory(), after.inventory());
+  change.asks = Asks(before == nullptr ? nullptr : &before->inventory(), after.inventory());
+  change.inline_volumes =
+      InlineVolumes(after.inventory()) != (before ? InlineVolumes(before->inventory()) : "");
   for (const agent::v1::PoolState& pool : after.inventory().pools()) {
     const agent::v1::PoolState* old = before == nullptr ? nullptr : before->FindPool(pool.name());
     if (Same(old, pool)) continue;

@@ -47,11 +47,13 @@ struct ReportChange {
   std::vector<std::string> snapshots;  // that came, went or changed
   std::vector<std::string> used;       // volumes whose staging or publications alone changed
   bool claims = false;                 // what it knows of ResourceClaims
+  bool asks = false;                   // there is a question about a pod that was not there before
+  bool inline_volumes = false;         // those that were carved near GPUs
   std::vector<std::string>
       roomier;  // pools that became ready, have more to give or a larger volume
   bool empty() const {
     return !first && !facts && pools.empty() && volumes.empty() && snapshots.empty() &&
-           used.empty() && !claims;
+           used.empty() && !claims && !asks && !inline_volumes;
   }
 };
 

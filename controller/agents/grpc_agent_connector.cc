@@ -98,6 +98,11 @@ class GrpcAgentClient final : public AgentClient {
     return rpc::Call(context, *claims_, &NodeClaims::Stub::RemoveClaim, request).status();
   }
 
+  absl::Status AnswerPodQuestion(const CallContext& context,
+                                 const agent::v1::PodAnswer& answer) override {
+    return rpc::Call(context, *claims_, &NodeClaims::Stub::AnswerPodQuestion, answer).status();
+  }
+
  private:
   const std::unique_ptr<NodeAgent::Stub> stub_;
   const std::unique_ptr<NodeClaims::Stub> claims_;

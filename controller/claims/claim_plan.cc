@@ -181,7 +181,7 @@ bool IsOurDriver(const std::string& driver) {
 }
 
 ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_inventory,
-                    const FindVolume& find_volume) {
+                    const FindVolume& find_volume, const FindSlice& find_slice) {
   ClaimPlan plan;
   Planner planner{claim, nullptr, find_volume, {}, {}};
   for (const auto& result : claim.status().allocation().devices().results()) {
@@ -203,6 +203,13 @@ ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_i
       planner.PlanGpu(result, device);
     ++planner.of_request[result.request()];
   }
+  if (planner.inventory == nullptr) return plan;
+  const std::vector<std::string> gpus = GpusOf(claim, plan.node, *planner.inventory, find_slice);
+  if (gpus.empty()) return plan;
+  for (PlannedDevice& device : plan.devices)
+    if (device.wants_volume)
+      device.volume.mutable_spec()->mutable_near()->mutable_gpus()->Assign(gpus.begin(),
+                                                                           gpus.end());
   return plan;
 }
 

@@ -18,6 +18,7 @@
 #include "ashlar/agent/v1/node_agent.pb.h"
 #include "ashlar/k8s/resource.pb.h"
 #include "ashlar/v1alpha1/volume.pb.h"
+#include "controller/near/pod_answer.h"
 
 namespace ashlar::controller {
 
@@ -50,8 +51,9 @@ bool IsOurDriver(const std::string& driver);
 // gives a Volume by its name, or nullptr.
 using FindInventory = std::function<const agent::v1::Inventory*(const std::string& node)>;
 using FindVolume = std::function<const v1alpha1::Volume*(const std::string& name)>;
+// Volumes are told of how near they are to the claim's GPUs, whoever's these are.
 ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_inventory,
-                    const FindVolume& find_volume);
+                    const FindVolume& find_volume, const FindSlice& find_slice);
 
 // Whether the Volume that exists is the one that is wanted.
 bool IsTheSameVolume(const v1alpha1::Volume& wanted, const v1alpha1::Volume& exists);

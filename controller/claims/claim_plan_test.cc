@@ -91,6 +91,10 @@ class ClaimPlanTest : public testing::Test {
         [this](const std::string& name) {
           const auto found = volumes_.find(name);
           return found == volumes_.end() ? nullptr : &found->second;
+        },
+        [this](const std::string& driver, const std::string& pool, const std::string&) {
+          return driver == slice_.spec().driver() && pool == slice_.spec().pool().name() ? &slice_
+                                                                                         : nullptr;
         });
   }
 
@@ -103,9 +107,40 @@ class ClaimPlanTest : public testing::Test {
 
   k8s::ResourceClaim claim_;
   agent::v1::Inventory inventory_;
+  k8s::ResourceSlice slice_;  // the only one of its driver and pool
   bool heard_ = true;
   std::map<std::string, v1alpha1::Volume> volumes_;
 };
+
+TEST_F(ClaimPlanTest, VolumesAreToldOfTheClaimsGpusWhoeverPublishesThem) {
+  for (const char* uuid : {"GPU-a", "GPU-b", "GPU-c"}) inventory_.add_gpus()->set_uuid(uuid);
+  inventory_.mutable_gpus(2)->set_pci_address("0000:1b:00.0");
+  slice_.mutable_spec()->set_driver("gpu.nvidia.com");
+  slice_.mutable_spec()->set_node_name("node-1");
+  slice_.mutable_spec()->mutable_pool()->set_name("node-1");
+  const auto publish = [&](const char* name, const char* attribute, const char* value) {
+    k8s::Device& device = *slice_.mutable_spec()->add_devices();
+    device.set_name(name);
+    (*device.mutable_attributes())[attribute].set_string(value);
+  };
+  publish("gpu-0", "uuid", "GPU-a");
+  publish("gpu-1-mig-9", "gpu.nvidia.com/parentUUID", "GPU-b");
+  publish("gpu-2", "resource.kubernetes.io/pciBusID", "0000:1B:00.0");
+  Allocate("scratch", DriveDeviceName("S1"), "1");
+  const auto told = [&] {
+    const ClaimPlan plan = Plan();
+    const auto& gpus = plan.devices[0].volume.spec().near().gpus();
+    return std::vector<std::string>(gpus.begin(), gpus.end());
+  };
+  EXPECT_THAT(told(), testing::IsEmpty());
+  Allocate("gpu", "gpu-1-mig-9", "", "gpu.nvidia.com");
+  EXPECT_THAT(told(), testing::ElementsAre("GPU-b"));
+  for (const char* device : {"gpu-0", "gpu-2", "gpu-0", "gpu-9"})
+    Allocate("gpu", device, "", "gpu.nvidia.com");
+  EXPECT_THAT(told(), testing::ElementsAre("GPU-b", "GPU-a", "GPU-c"));
+  slice_.mutable_spec()->set_node_name("node-2");
+  EXPECT_THAT(told(), testing::IsEmpty());
+}
 
 TEST_F(ClaimPlanTest, EachDriveOfTheClaimIsAVolumeThere) {
   Allocate("scratch", DriveDeviceName("S2"), "1");

@@ -77,7 +77,7 @@ void ClaimsReconciler::NoteNode(const api::ObjectKey& claim, const std::string& 
 
 ClaimsReconciler::Result ClaimsReconciler::ReconcileClaim(const CallContext& context,
                                                           const api::ObjectKey& key) {
-  const runtime::ObjectPtr object = parts_.claims.Get(key);
+  const runtime::ObjectPtr object = parts_.dra.claims.Get(key);
   if (object == nullptr) {
     NoteNode(key, "");
     return Action::AwaitChange();
@@ -95,7 +95,12 @@ ClaimsReconciler::Result ClaimsReconciler::ReconcileClaim(const CallContext& con
     auto read = api::FromJson<Volume>(*volume);
     return read.ok() ? &(volumes[name] = *std::move(read)) : nullptr;
   };
-  ClaimPlan plan = PlanClaim(claim, find_inventory, find_volume);
+  SliceFinder slices(parts_.dra);
+  const auto find_slice = [&](const std::string& driver, const std::string& pool,
+                              const std::string& device) {
+    return slices.Find(driver, pool, device);
+  };
+  ClaimPlan plan = PlanClaim(claim, find_inventory, find_volume, find_slice);
   NoteNode(key, plan.node);
   if (plan.node.empty()) return Action::AwaitChange();
 
@@ -188,7 +193,7 @@ absl::Status ClaimsReconciler::WriteStatus(const CallContext& context, const Jso
       parts_.client.Update(context, api::Kind<ResourceClaim>(), wanted, kube::Subresource::kStatus);
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
-  parts_.claims.Put(*answer);
+  parts_.dra.claims.Put(*answer);
   for (const k8s::AllocatedDeviceStatus& device : after.status().devices()) {
     if (!IsOurDriver(device.driver())) continue;
     for (const k8s::Condition& condition : device.conditions())
@@ -202,7 +207,7 @@ absl::Status ClaimsReconciler::WriteStatus(const CallContext& context, const Jso
 
 ClaimsReconciler::Live ClaimsReconciler::LiveClaims() const {
   Live live;
-  for (const runtime::ObjectPtr& claim : parts_.claims.List()) {
+  for (const runtime::ObjectPtr& claim : parts_.dra.claims.List()) {
     const Json* results = FindJson(*claim, {"status", "allocation", "devices", "results"});
     if (results == nullptr || !results->is_array()) continue;
     for (const Json& result : *results)

@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "controller/agents/agent_directory.h"
 #include "controller/claims/claim_plan.h"
+#include "controller/claims/dra_informers.h"
 #include "controller/objects/event_sink.h"
 #include "controller/objects/object_writer.h"
 #include "controller/pool/node_offers.h"
@@ -28,7 +29,7 @@ namespace ashlar::controller {
 // All must outlive the reconciler.
 struct ClaimsReconcilerParts {
   kube::Client& client;
-  runtime::Informer& claims;
+  DraInformers& dra;
   const runtime::Cache& volumes;
   ObjectWriter& volume_writer;
   const AgentDirectory& agents;

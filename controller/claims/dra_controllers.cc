@@ -43,7 +43,7 @@ DraControllers::DraControllers(const DraParts& parts)
       slices_reconciler_({parts.client, parts.dra.nvme_slices, parts.dra.gpu_slices,
                           parts.dra.nvidia_slices, parts.dra.claims, parts.volumes, parts.nodes,
                           parts.node_inventories, parts.agents, parts.clock, parts.metrics}),
-      claims_reconciler_({}, {parts.client, parts.dra.claims, parts.volumes, parts.volume_writer,
+      claims_reconciler_({}, {parts.client, parts.dra, parts.volumes, parts.volume_writer,
                               parts.agents, parts.offers, parts.events, parts.clock,
                               [this](const api::ObjectKey& key) { claims_.queue().Add(key); }}),
       slices_({.name = "slices", .workers = kSliceWorkers}, slices_reconciler_, parts.clock,

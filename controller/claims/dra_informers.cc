@@ -1,5 +1,7 @@
 #include "controller/claims/dra_informers.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "ashlar/k8s/resource.codec.h"
 #include "controller/dra_names/device_names.h"
@@ -28,7 +30,24 @@ void Pause(const CallContext& context, Clock& clock) {
   while (!context.stop.stop_requested() && clock.Now() < end) clock.WaitUntil(stopped, mu, end);
 }
 
+bool HasDevice(const k8s::ResourceSlice& slice, const std::string& device) {
+  const auto& devices = slice.spec().devices();
+  return std::any_of(devices.begin(), devices.end(),
+                     [&](const k8s::Device& one) { return one.name() == device; });
+}
+
 }  // namespace
+
+const k8s::ResourceSlice* SliceFinder::Find(const std::string& driver, const std::string& pool,
+                                            const std::string& device) {
+  const runtime::Informer& slices = driver == kGpuDriver ? dra_.gpu_slices : dra_.nvidia_slices;
+  for (const runtime::ObjectPtr& object : slices.List()) {
+    if (JsonString(*object, {"spec", "pool", "name"}) != pool) continue;
+    auto slice = api::FromJson<k8s::ResourceSlice>(*object);
+    if (slice.ok() && HasDevice(*slice, device)) return &found_.emplace_back(*std::move(slice));
+  }
+  return nullptr;
+}
 
 DraInformers::DraInformers(kube::Client& client, Clock& clock)
     : claims(client, api::Kind<k8s::ResourceClaim>(), clock),

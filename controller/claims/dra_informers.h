@@ -1,8 +1,11 @@
 // DraInformers: the caches of what Dynamic Resource Allocation (resource.k8s.io/v1) is about.
 #pragma once
 
+#include <list>
+#include <string>
 #include <vector>
 
+#include "ashlar/k8s/resource.pb.h"
 #include "lib/base/clock.h"
 #include "lib/kube/client.h"
 #include "lib/runtime/informer.h"
@@ -20,6 +23,20 @@ struct DraInformers {
   std::vector<runtime::Informer*> all() {
     return {&claims, &nvme_slices, &gpu_slices, &nvidia_slices};
   }
+};
+
+// Finds the ResourceSlice that publishes a device. What it has found lives as long as it does. Not
+// thread-safe.
+class SliceFinder {
+ public:
+  explicit SliceFinder(const DraInformers& dra) : dra_(dra) {}
+  // nullptr: none does.
+  const k8s::ResourceSlice* Find(const std::string& driver, const std::string& pool,
+                                 const std::string& device);
+
+ private:
+  const DraInformers& dra_;
+  std::list<k8s::ResourceSlice> found_;  // what is pointed to stays where it is
 };
 
 // Whether the API server has resource.k8s.io/v1 and lets us read it; asks until it answers or the

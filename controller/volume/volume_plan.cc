@@ -157,6 +157,8 @@ void ObserveSize(v1alpha1::Volume& volume, absl::Time now) {
 
 bool IsCarved(const v1alpha1::Volume& volume) { return volume.status().has_size(); }
 
+bool IsInlineVolume(const Json& volume) { return FindJson(volume, {"spec", "pod"}) != nullptr; }
+
 VolumeDecision DecideVolume(const VolumeFacts& facts) {
   const v1alpha1::Volume& volume = facts.volume;
   if (volume.metadata().has_deletion_timestamp()) return DecideDeletion(facts);

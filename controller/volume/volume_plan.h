@@ -23,6 +23,7 @@
 #include "ashlar/v1alpha1/pool.pb.h"
 #include "ashlar/v1alpha1/volume.pb.h"
 #include "controller/placement/placement.h"
+#include "lib/base/json.h"
 
 namespace ashlar::controller {
 
@@ -85,6 +86,8 @@ struct VolumeDecision {
 VolumeDecision DecideVolume(const VolumeFacts& facts);
 
 bool IsCarved(const v1alpha1::Volume& volume);
+// Whether the object tells of a pod's own volume: nothing is to be done about it.
+bool IsInlineVolume(const Json& volume);
 
 // What the failure of a call to the agent means for the volume.
 struct CarveFailure {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/objects/transitions.h"
 #include "controller/volume/volume_attributes.h"
+#include "controller/volume/volume_locality.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
@@ -43,6 +44,7 @@ absl::StatusOr<Action> VolumeReconciler::Reconcile(const CallContext& context,
     Gone(key);
     return Action::AwaitChange();
   }
+  if (IsInlineVolume(*object)) return Action::AwaitChange();
   ASHLAR_ASSIGN_OR_RETURN(Pass pass, Gather(context, std::move(object)));
   return Act(pass, DecideVolume(pass.facts));
 }
@@ -390,7 +392,9 @@ VolumeReconciler::Result VolumeReconciler::AwaitAgent(Pass& pass, const VolumeDe
 }
 
 absl::Status VolumeReconciler::WriteStatus(Pass& pass) {
-  const Volume& volume = pass.facts.volume;
+  Volume& volume = pass.facts.volume;
+  if (pass.agent.report != nullptr)
+    ObserveLocality(pass.agent.report->inventory(), parts_.clock.Now(), volume);
   if (volume.status().SerializeAsString() == pass.status_before.SerializeAsString()) {
     return absl::OkStatus();
   }
@@ -433,7 +437,7 @@ CallContext VolumeReconciler::AgentContext(const Pass& pass) const {
 void VolumeReconciler::PromiseUnfinished() {
   for (const runtime::ObjectPtr& object : parts_.volumes.List()) {
     const auto volume = api::FromJson<Volume>(*object);
-    if (!volume.ok() || volume->spec().node_name().empty()) continue;
+    if (!volume.ok() || volume->spec().node_name().empty() || volume->spec().has_pod()) continue;
     if (volume->status().size() >= volume->spec().size()) continue;
     // What was refused is not under way.
     const k8s::Condition* carved = api::FindCondition(volume->status().conditions(), "Carved");

@@ -51,14 +51,13 @@ KubeletPodDevices::KubeletPodDevices(std::string socket, Clock& clock)
           rpc::MakeUnixChannel(absl::StrCat("unix://", socket_)))) {}
 
 absl::StatusOr<std::vector<PodDevice>> KubeletPodDevices::Find(const CallContext& context,
-                                                               const std::string& pod_namespace,
-                                                               const std::string& pod_name) {
-  const absl::StatusOr<::v1::PodResources> pod =
-      Ask(context.Until(clock_.Now() + kKubeletTime), *stub_, pod_namespace, pod_name);
-  if (pod.ok()) return DevicesOf(*pod);
+                                                               const PodId& pod) {
+  const absl::StatusOr<::v1::PodResources> told =
+      Ask(context.Until(clock_.Now() + kKubeletTime), *stub_, pod.name_space, pod.name);
+  if (told.ok()) return DevicesOf(*told);
   return absl::UnavailableError(absl::StrCat("the kubelet does not tell at ", socket_,
-                                             " which devices pod ", pod_namespace, "/", pod_name,
-                                             " has: ", std::string(pod.status().message())));
+                                             " which devices pod ", pod.name_space, "/", pod.name,
+                                             " has: ", std::string(told.status().message())));
 }
 
 }  // namespace ashlar::node_agent

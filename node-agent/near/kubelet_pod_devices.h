@@ -18,8 +18,7 @@ class KubeletPodDevices final : public PodDevices {
   // The socket need not be there yet. `clock` must outlive it.
   KubeletPodDevices(std::string socket, Clock& clock);
   absl::StatusOr<std::vector<PodDevice>> Find(const CallContext& context,
-                                              const std::string& pod_namespace,
-                                              const std::string& pod_name) override;
+                                              const PodId& pod) override;
 
  private:
   const std::string socket_;

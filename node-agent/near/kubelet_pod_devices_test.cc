@@ -31,6 +31,8 @@ using testing::HasSubstr;
   return pods;
 }
 
+PodDevice Named(const char* owner, const char* name) { return {owner, name, "", "", ""}; }
+
 class KubeletPodDevicesTest : public testing::Test {
  protected:
   TemporaryDirectory temporary_;
@@ -44,37 +46,38 @@ TEST_F(KubeletPodDevicesTest, TellsWhatPluginsAndClaimsGaveToAllContainers) {
   for (const bool has_get : {true, false}) {
     SCOPED_TRACE(has_get);
     if (!has_get) kubelet.DisableGet();
-    const auto found = devices_.Find({}, "ml", "trainer");
+    const auto found = devices_.Find({}, {"ml", "trainer", ""});
     ASSERT_TRUE(found.ok()) << found.status();
-    EXPECT_THAT(*found, ElementsAre(PodDevice{"nvidia.com/gpu", "GPU-a"},
-                                    PodDevice{"gpu.nvidia.com", "gpu-1"}));
-    const absl::Status none = devices_.Find({}, "ml", "other").status();
+    EXPECT_THAT(*found,
+                ElementsAre(Named("nvidia.com/gpu", "GPU-a"), Named("gpu.nvidia.com", "gpu-1")));
+    const absl::Status none = devices_.Find({}, {"ml", "other", ""}).status();
     EXPECT_EQ(none.code(), StatusCode::kUnavailable);
     EXPECT_THAT(std::string(none.message()), HasSubstr("ml/other"));
   }
 }
 
 TEST_F(KubeletPodDevicesTest, SaysWhichSocketDoesNotAnswerAndAsksAgainWhenItIsThere) {
-  const absl::Status away = devices_.Find({}, "ml", "trainer").status();
+  const absl::Status away = devices_.Find({}, {"ml", "trainer", ""}).status();
   EXPECT_EQ(away.code(), StatusCode::kUnavailable);
   EXPECT_THAT(std::string(away.message()), HasSubstr(socket_));
   FakeKubelet kubelet(socket_, Pods);
   const absl::Time until = clock_.Now() + absl::Seconds(10);
   absl::Status found;
-  do found = devices_.Find({}, "ml", "trainer").status();
+  do found = devices_.Find({}, {"ml", "trainer", ""}).status();
   while (!found.ok() && clock_.Now() < until);
   EXPECT_EQ(found, absl::OkStatus());
 }
 
 TEST_F(KubeletPodDevicesTest, AKubeletThatHangsIsLeftAtTheDeadline) {
   FakeKubelet kubelet(socket_, Pods);
-  ASSERT_TRUE(devices_.Find({}, "ml", "trainer").ok());
+  ASSERT_TRUE(devices_.Find({}, {"ml", "trainer", ""}).ok());
   kubelet.SetHanging(true);
   CallContext context;
   context.deadline = clock_.Now() + absl::Milliseconds(200);
-  EXPECT_EQ(devices_.Find(context, "ml", "trainer").status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(devices_.Find(context, {"ml", "trainer", ""}).status().code(),
+            StatusCode::kUnavailable);
   const absl::Time begin = clock_.Now();
-  EXPECT_EQ(devices_.Find({}, "ml", "trainer").status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(devices_.Find({}, {"ml", "trainer", ""}).status().code(), StatusCode::kUnavailable);
   EXPECT_LT(clock_.Now() - begin, 2 * kKubeletTime);
 }
 

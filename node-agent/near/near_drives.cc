@@ -9,19 +9,23 @@ namespace ashlar::node_agent {
 absl::StatusOr<std::vector<std::string>> NearDrives::GpusOf(const CallContext& context,
                                                             const NearFacts& facts,
                                                             const NearArgs& args) {
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<PodDevice> devices,
-                          pods_.Find(context, args.pod_namespace, args.pod_name));
-  PodGpus found = FindGpus(devices, facts.gpus);
-  const std::string pod = absl::StrCat("pod ", args.pod_namespace, "/", args.pod_name);
-  if (!found.unknown.empty())
-    return absl::FailedPreconditionError(absl::StrCat(
-        pod, " has GPUs that this node does not know: ", absl::StrJoin(found.unknown, ", ")));
-  if (found.uuids.empty())
-    return absl::FailedPreconditionError(
-        absl::StrCat("the kubelet shows no GPU of ", pod,
-                     ": it has none, or gets it by a ResourceClaim, which the kubelet prepares "
-                     "after the pod's volumes"));
-  return std::move(found.uuids);
+  const std::string pod = absl::StrCat("pod ", args.pod.name_space, "/", args.pod.name);
+  std::vector<std::string> silent;
+  for (PodDevices* one : {&kubelet_, &claims_}) {
+    const absl::StatusOr<std::vector<PodDevice>> devices = one->Find(context, args.pod);
+    if (!devices.ok()) {
+      silent.emplace_back(devices.status().message());
+      continue;
+    }
+    PodGpus found = FindGpus(*devices, facts.gpus);
+    if (!found.unknown.empty())
+      return absl::FailedPreconditionError(absl::StrCat(
+          pod, " has GPUs that this node does not know: ", absl::StrJoin(found.unknown, ", ")));
+    if (!found.uuids.empty()) return std::move(found.uuids);
+  }
+  if (!silent.empty()) return absl::UnavailableError(absl::StrJoin(silent, "; "));
+  return absl::FailedPreconditionError(
+      absl::StrCat(pod, " has no GPU: neither a device plugin nor a ResourceClaim gave it one"));
 }
 
 absl::StatusOr<NearPlan> NearDrives::Plan(const CallContext& context, const PoolUsage& usage,

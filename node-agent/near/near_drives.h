@@ -1,9 +1,10 @@
 // NearDrives: which drives of a pool an inline volume may be carved on, so that it lies near the
-// GPUs that the kubelet gave its pod. Keeps nothing; thread-safe.
+// GPUs of its pod. Keeps nothing; thread-safe.
 //
-// A pod's GPUs are known once the kubelet has admitted it, if a device plugin hands them out. What
-// a ResourceClaim gave it the kubelet tells only once the claim is prepared, which is after the
-// pod's volumes are mounted (docs/decisions/0023-late-carving.md).
+// A pod's GPUs are known to the kubelet once it has admitted the pod, if a device plugin hands them
+// out. What a ResourceClaim gave it the kubelet tells only once the claim is prepared, which is
+// after the pod's volumes are mounted: then the controller is asked
+// (docs/decisions/0024-gpus-of-claims-are-asked-for.md).
 #pragma once
 
 #include <functional>
@@ -19,7 +20,7 @@
 namespace ashlar::node_agent {
 
 struct NearArgs {
-  std::string pod_namespace, pod_name;
+  PodId pod;
   std::string level;      // the farthest that is near enough; of NearLevel's names
   bool required = false;  // farther drives are refused
 };
@@ -42,20 +43,24 @@ struct NearPlan {
 class NearDrives {
  public:
   using Facts = std::function<NearFacts()>;
-  // What is borrowed must outlive it.
-  NearDrives(PodDevices& pods, Facts facts) : pods_(pods), facts_(std::move(facts)) {}
+  // What a pod has is asked of `kubelet` first, and of `claims` where that shows no GPU. What is
+  // borrowed must outlive it.
+  NearDrives(PodDevices& kubelet, PodDevices& claims, Facts facts)
+      : kubelet_(kubelet), claims_(claims), facts_(std::move(facts)) {}
 
   // `usage` is of the pool. FailedPrecondition: what is required cannot be had, with the level that
-  // can, and why nearer ones cannot. Unavailable: it is required and the kubelet does not tell.
+  // can, and why nearer ones cannot. Unavailable: it is required and nobody tells of a GPU, though
+  // somebody could not be asked.
   absl::StatusOr<NearPlan> Plan(const CallContext& context, const PoolUsage& usage,
                                 int64_t size_bytes, const NearArgs& args);
 
  private:
-  // The pod's GPUs. FailedPrecondition: it has none that is known.
+  // The pod's GPUs. FailedPrecondition: it has none that is known. Unavailable: perhaps it has.
   absl::StatusOr<std::vector<std::string>> GpusOf(const CallContext& context,
                                                   const NearFacts& facts, const NearArgs& args);
 
-  PodDevices& pods_;
+  PodDevices& kubelet_;
+  PodDevices& claims_;
   const Facts facts_;
 };
 

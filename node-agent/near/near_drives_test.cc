@@ -13,6 +13,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+PodDevice Named(std::string owner, std::string name) {
+  return {std::move(owner), std::move(name), "", "", ""};
+}
+
 TEST(FindGpus, KnowsThemByWhateverTheirOwnersCallThem) {
   constexpr char kLong[] = "GPU-7A1F03BC-91d2-4c3e-8b1a-0123456789ab";
   std::vector<v1alpha1::Gpu> gpus(3);
@@ -23,7 +27,7 @@ TEST(FindGpus, KnowsThemByWhateverTheirOwnersCallThem) {
   gpus[1].set_minor(12);
   gpus[1].mutable_mig()->add_instances()->add_devices()->set_uuid("MIG-1");
   const auto uuids = [&](std::string owner, std::string name) {
-    return FindGpus({{std::move(owner), std::move(name)}}, gpus).uuids;
+    return FindGpus({Named(std::move(owner), std::move(name))}, gpus).uuids;
   };
   EXPECT_THAT(uuids("nvidia.com/gpu", "GPU-a"), ElementsAre("GPU-a"));
   EXPECT_THAT(uuids("nvidia.com/gpu.shared", "GPU-b::3"), ElementsAre("GPU-b"));
@@ -38,25 +42,25 @@ TEST(FindGpus, KnowsThemByWhateverTheirOwnersCallThem) {
   EXPECT_THAT(uuids("gpu.nvidia.com", "gpu-1"), IsEmpty()) << "not gpu-12";
   EXPECT_THAT(uuids("dra.example.com", "gpu-0"), IsEmpty()) << "somebody else's names";
 
-  const PodGpus found = FindGpus({{"nvidia.com/gpu", "GPU-a"},
-                                  {"gpu.nvidia.com", "gpu-0"},
-                                  {"rdma/hca", "mlx5_0"},
-                                  {"nvidia.com/gpu", "GPU-z"},
-                                  {"gpu.nvidia.com", "gpu-9"}},
-                                 gpus);
+  const PodGpus found =
+      FindGpus({Named("nvidia.com/gpu", "GPU-a"), Named("gpu.nvidia.com", "gpu-0"),
+                Named("rdma/hca", "mlx5_0"), Named("nvidia.com/gpu", "GPU-z"),
+                Named("gpu.nvidia.com", "gpu-9")},
+               gpus);
   EXPECT_THAT(found.uuids, ElementsAre("GPU-a"));
   EXPECT_THAT(found.unknown, ElementsAre("nvidia.com/gpu GPU-z", "gpu.nvidia.com gpu-9"));
 }
 
 class FakePodDevices final : public PodDevices {
  public:
-  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const std::string& pod_namespace,
-                                              const std::string& pod_name) override {
-    EXPECT_EQ(pod_namespace + "/" + pod_name, "ml/trainer");
+  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const PodId& pod) override {
+    EXPECT_EQ(pod.name_space + "/" + pod.name + " " + pod.uid, "ml/trainer uid-1");
+    ++questions;
     return devices;
   }
+  int questions = 0;
   absl::StatusOr<std::vector<PodDevice>> devices{
-      std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a"}}};
+      std::vector<PodDevice>{Named("nvidia.com/gpu", "GPU-a")}};
 };
 
 // GPU-a: beside is behind its switch, root, numa and far are what their names say; sda is no NVMe
@@ -64,6 +68,7 @@ class FakePodDevices final : public PodDevices {
 class NearDrivesTest : public testing::Test {
  protected:
   NearDrivesTest() {
+    claims_.devices = std::vector<PodDevice>();
     for (const char* uuid : {"GPU-a", "GPU-b"}) facts_.gpus.emplace_back().set_uuid(uuid);
     AddPath("GPU-a", "beside", "Switch");
     AddPath("GPU-a", "root", "Root");
@@ -88,7 +93,7 @@ class NearDrivesTest : public testing::Test {
     usage_.drives.push_back({id, 100 * kMiB, 100 * kMiB - bytes, bytes, bytes});
   }
   absl::StatusOr<NearPlan> Plan(const char* level, bool required) {
-    return near_.Plan({}, usage_, 50 * kMiB, {"ml", "trainer", level, required});
+    return near_.Plan({}, usage_, 50 * kMiB, {{"ml", "trainer", "uid-1"}, level, required});
   }
   // Ids with levels.
   std::vector<std::string> Planned(const char* level, bool required) {
@@ -109,8 +114,8 @@ class NearDrivesTest : public testing::Test {
 
   NearFacts facts_;
   PoolUsage usage_;
-  FakePodDevices pods_;
-  NearDrives near_{pods_, [this] { return facts_; }};
+  FakePodDevices pods_, claims_;
+  NearDrives near_{pods_, claims_, [this] { return facts_; }};
 };
 
 TEST_F(NearDrivesTest, TriesTheNearestDriveFirstAndOnlyThoseWithRoom) {
@@ -147,7 +152,8 @@ TEST_F(NearDrivesTest, ARefusalNamesTheNearestLevelAndWhyNearerDrivesAreNot) {
 }
 
 TEST_F(NearDrivesTest, TheFarthestOfSeveralGpusCounts) {
-  pods_.devices = std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a"}, {"nvidia.com/gpu", "GPU-b"}};
+  pods_.devices =
+      std::vector<PodDevice>{Named("nvidia.com/gpu", "GPU-a"), Named("nvidia.com/gpu", "GPU-b")};
   EXPECT_EQ(Planned("Switch", false).front(), "numa NUMANode");
   EXPECT_THAT(Refused("Root"), HasSubstr("of GPU-a, GPU-b is required"));
 }
@@ -169,16 +175,49 @@ TEST_F(NearDrivesTest, WithoutKnownGpusOnlyAWishIsGranted) {
   pods_.devices = absl::UnavailableError("the kubelet hangs");
   EXPECT_THAT(Refused("Switch", StatusCode::kUnavailable), HasSubstr("the kubelet hangs"));
   anywhere("the kubelet hangs");
-  pods_.devices = std::vector<PodDevice>{{"rdma/hca", "mlx5_0"}};
-  EXPECT_THAT(Refused("Switch"), HasSubstr("the kubelet shows no GPU of pod ml/trainer"));
-  anywhere("shows no GPU");
-  pods_.devices = std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-z"}};
+  pods_.devices = std::vector<PodDevice>{Named("rdma/hca", "mlx5_0")};
+  EXPECT_THAT(Refused("Switch"), HasSubstr("pod ml/trainer has no GPU: neither a device plugin"));
+  anywhere("has no GPU");
+  pods_.devices = std::vector<PodDevice>{Named("nvidia.com/gpu", "GPU-z")};
   EXPECT_THAT(Refused("Switch"), HasSubstr("does not know: nvidia.com/gpu GPU-z"));
   anywhere("GPU-z");
-  pods_.devices = std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a"}};
+  pods_.devices = std::vector<PodDevice>{Named("nvidia.com/gpu", "GPU-a")};
   usage_.drives.clear();
   EXPECT_THAT(Refused("Switch"), HasSubstr("lie on no one drive"));
   anywhere("lie on no one drive");
+}
+
+TEST(FindGpus, BelievesWhatADriverPublishesBeforeItsNames) {
+  std::vector<v1alpha1::Gpu> gpus(2);
+  gpus[0].set_uuid("GPU-a");
+  gpus[0].set_minor(0);
+  gpus[0].set_pci_address("0000:1b:00.0");
+  gpus[1].set_uuid("GPU-b");
+  gpus[1].set_minor(1);
+  const auto found = [&](PodDevice device) { return FindGpus({std::move(device)}, gpus); };
+  EXPECT_THAT(found({"gpu.nvidia.com", "gpu-0", "GPU-b", "", ""}).uuids, ElementsAre("GPU-b"));
+  // A part that is not made yet.
+  EXPECT_THAT(found({"gpu.nvidia.com", "gpu-0-mig-9", "MIG-new", "GPU-b", ""}).uuids,
+              ElementsAre("GPU-b"));
+  EXPECT_THAT(found({"gpu.example.com", "a", "", "", "0000:1B:00.0"}).uuids, ElementsAre("GPU-a"));
+  EXPECT_THAT(found({"gpu.nvidia.com", "gpu-0", "GPU-z", "", ""}).unknown,
+              ElementsAre("gpu.nvidia.com gpu-0"))
+      << "the GPU of another node";
+}
+
+TEST_F(NearDrivesTest, ClaimsAreAskedForOnlyWhereTheKubeletShowsNoGpu) {
+  claims_.devices = std::vector<PodDevice>{{"gpu.nvidia.com", "gpu-1", "GPU-b", "", ""}};
+  EXPECT_EQ(Planned("Switch", true).front(), "beside Switch");
+  EXPECT_EQ(claims_.questions, 0);
+  pods_.devices = std::vector<PodDevice>{Named("rdma/hca", "mlx5_0")};
+  EXPECT_THAT(Planned("Switch", true), ElementsAre("numa Switch"));
+  pods_.devices = absl::UnavailableError("the kubelet hangs");
+  EXPECT_THAT(Planned("Switch", true), ElementsAre("numa Switch"));
+  claims_.devices = absl::UnavailableError("the controller is away");
+  EXPECT_EQ(Refused("Switch", StatusCode::kUnavailable),
+            "the kubelet hangs; the controller is away");
+  pods_.devices = std::vector<PodDevice>();
+  EXPECT_EQ(Refused("Switch", StatusCode::kUnavailable), "the controller is away");
 }
 
 }  // namespace

@@ -61,7 +61,18 @@ bool HasAshlarName(const v1alpha1::Gpu& gpu, absl::string_view name) {
          absl::StartsWith(name, absl::StrCat("mig-", begin, "-"));
 }
 
+// By what its driver publishes. A part may be made only later, so its own UUID may be unknown.
+bool IsPublishedAs(const PodDevice& device, const v1alpha1::Gpu& gpu) {
+  const auto same = [](const std::string& published, const std::string& own) {
+    return !published.empty() && absl::EqualsIgnoreCase(published, own);
+  };
+  return (!device.uuid.empty() && HasUuid(gpu, device.uuid)) ||
+         same(device.parent_uuid, gpu.uuid()) || same(device.pci_address, gpu.pci_address());
+}
+
 bool IsPartOf(const PodDevice& device, const v1alpha1::Gpu& gpu) {
+  if (!device.uuid.empty() || !device.parent_uuid.empty() || !device.pci_address.empty())
+    return IsPublishedAs(device, gpu);
   if (device.owner == kNvidiaDriver) return HasMinor(gpu, device.name);
   if (device.owner == kAshlarDriver) return HasAshlarName(gpu, device.name);
   return HasUuid(gpu, UuidOf(device.name));

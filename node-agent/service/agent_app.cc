@@ -113,7 +113,8 @@ class App final : public AgentApp {
         volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
                  PathPolicy(MountRoots(options_)), boot_id),
         pod_devices_(options_.pod_resources_socket, clock_),
-        near_(pod_devices_, [this] { return FactsForNear(*feed_.Latest()); }),
+        pod_questions_(clock_, [this] { feed_.Poke(); }),
+        near_(pod_devices_, pod_questions_, [this] { return FactsForNear(*feed_.Latest()); }),
         inline_volumes_(volumes_, pools_, near_, InlineRoot(options_), clock_,
                         [this] { feed_.Poke(); }),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
@@ -144,7 +145,7 @@ class App final : public AgentApp {
                 [this] { feed_.Poke(); }),
         feed_(
             scanner_, nvme_, pools_, volumes_, limits_, machine_, [this] { return claims_.List(); },
-            clock_),
+            [this] { return pod_questions_.Open(); }, clock_),
         watch_(
             mounts_, clock_, [this] { return pools_.NamedPaths(); },
             [this](bool health) { feed_.LookSoon(health); }),
@@ -155,7 +156,7 @@ class App final : public AgentApp {
                        feed_, limits_, metrics_, clock_, runner_),
         mount_service_(options_.node_name, MaxVolumes(options_), volumes_, inline_volumes_, feed_,
                        attributes_, limits_, metrics_, runner_),
-        claims_service_(claims_, runner_) {}
+        claims_service_(claims_, pod_questions_, runner_) {}
   ~App() override { Stop(); }
 
   absl::Status Begin(const CallContext& context) {
@@ -291,6 +292,7 @@ class App final : public AgentApp {
   AttributeTable attributes_;
   VolumeManager volumes_;
   KubeletPodDevices pod_devices_;
+  PodQuestions pod_questions_;
   NearDrives near_;
   InlineVolumes inline_volumes_;
   sys::KernelNvmeAdmin nvme_admin_;

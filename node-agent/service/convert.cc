@@ -176,8 +176,26 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
     pb::VolumeLocality& locality = *state.mutable_locality();
     locality.mutable_gpus()->Assign(status.locality.gpus.begin(), status.locality.gpus.end());
     locality.set_level(status.locality.level);
+    locality.set_pod_namespace(status.locality.pod_namespace);
+    locality.set_pod_name(status.locality.pod_name);
   }
   return state;
+}
+
+pb::PodQuestion ToProto(const PodQuestion& question) {
+  pb::PodQuestion out;
+  out.set_id(question.id);
+  out.set_pod_namespace(question.pod_namespace);
+  out.set_pod_uid(question.pod_uid);
+  return out;
+}
+
+std::vector<PodDevice> DevicesFromProto(const pb::PodAnswer& answer) {
+  std::vector<PodDevice> devices;
+  for (const pb::PodClaimDevice& one : answer.devices())
+    devices.push_back(
+        {one.driver(), one.device(), one.uuid(), one.parent_uuid(), one.pci_address()});
+  return devices;
 }
 
 pb::Drive ToProto(const DriveReport& report) {

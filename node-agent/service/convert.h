@@ -16,6 +16,8 @@ absl::StatusOr<VolumeAttributes> AttributesFromProto(const agent::v1::VolumeAttr
 agent::v1::VolumeAttributes ToProto(const VolumeAttributes& attributes);
 agent::v1::VolumeState ToProto(const VolumeStatus& status);
 agent::v1::Drive ToProto(const DriveReport& report);
+agent::v1::PodQuestion ToProto(const PodQuestion& question);
+std::vector<PodDevice> DevicesFromProto(const agent::v1::PodAnswer& answer);
 agent::v1::GpuPartitionState ToProto(const GpuPartition& part);
 void Fill(const MachineReport& machine, agent::v1::Inventory& inventory);
 

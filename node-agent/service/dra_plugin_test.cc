@@ -97,6 +97,7 @@ class DraPluginTest : public testing::Test {
                       limits_,
                       machine_,
                       [this] { return stack_.claims->List(); },
+                      [] { return std::vector<PodQuestion>(); },
                       clock_};
   OperationMetrics metrics_{registry_, clock_};
   rpc::CallRunner runner_{{}, clock_, registry_};

@@ -43,6 +43,8 @@ pb::Inventory NodeAgentService::Describe(const InventorySnapshot& snapshot) cons
   for (const VolumeStatus& volume : snapshot.volumes) *inventory.add_volumes() = ToProto(volume);
   Fill(snapshot.machine, inventory);
   for (const ClaimStatus& claim : snapshot.claims) *inventory.add_claims() = ToProto(claim);
+  for (const PodQuestion& question : snapshot.pod_questions)
+    *inventory.add_pod_questions() = ToProto(question);
   inventory.set_revision(snapshot.revision);
   return inventory;
 }

@@ -2,6 +2,7 @@
 
 #include "lib/base/status_macros.h"
 #include "node-agent/service/claim_convert.h"
+#include "node-agent/service/convert.h"
 
 namespace ashlar::node_agent {
 
@@ -29,6 +30,18 @@ grpc::ServerUnaryReactor* NodeClaimsService::RemoveClaim(grpc::CallbackServerCon
              const pb::RemoveClaimRequest& claim) -> absl::StatusOr<pb::RemoveClaimResponse> {
         ASHLAR_RETURN_IF_ERROR(claims_.Remove(call, claim.uid()));
         return pb::RemoveClaimResponse();
+      });
+}
+
+grpc::ServerUnaryReactor* NodeClaimsService::AnswerPodQuestion(
+    grpc::CallbackServerContext* context, const pb::PodAnswer* request,
+    pb::AnswerPodQuestionResponse* response) {
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext&,
+             const pb::PodAnswer& answer) -> absl::StatusOr<pb::AnswerPodQuestionResponse> {
+        questions_.Answer(answer.id(), DevicesFromProto(answer));
+        return pb::AnswerPodQuestionResponse();
       });
 }
 

@@ -31,7 +31,8 @@ absl::StatusOr<InlineVolumeArgs> InlineFromProto(const pb::PublishVolumeRequest&
     return absl::InvalidArgumentError(
         "inline_volume.near: pod_namespace and pod_name are needed, as it is the pod's GPUs that "
         "it is to be near to");
-  args.near = NearArgs{near.pod_namespace(), near.pod_name(), near.level(), near.required()};
+  args.near = NearArgs{
+      {near.pod_namespace(), near.pod_name(), near.pod_uid()}, near.level(), near.required()};
   return args;
 }
 

@@ -16,8 +16,7 @@ namespace {
 
 class NoPods final : public PodDevices {
  public:
-  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const std::string&,
-                                              const std::string&) override {
+  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const PodId&) override {
     return absl::UnavailableError("there is no kubelet");
   }
 };
@@ -44,7 +43,7 @@ struct InlineStack {
 
   AgentStack agent;
   NoPods pods;
-  NearDrives near{pods, [] { return NearFacts{}; }};
+  NearDrives near{pods, pods, [] { return NearFacts{}; }};
   InlineVolumes inline_volumes;
   const std::string pool_path;
 };

@@ -63,7 +63,8 @@ absl::Status InlineVolumes::CarveNear(const CallContext& context, const InlineVo
   absl::Status carved;
   for (const NearDrive& drive : plan.drives) {
     carve.drive = drive.id;
-    carve.locality = {plan.gpus, std::string(LevelName(drive.level))};
+    carve.locality = {plan.gpus, std::string(LevelName(drive.level)), args.near->pod.name_space,
+                      args.near->pod.name};
     carved = volumes_.Ensure(context, carve).status();
     if (carved.ok())
       LogInfo("inline volume carved near GPUs", {{"volume", args.id},

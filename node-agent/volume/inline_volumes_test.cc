@@ -23,9 +23,8 @@ constexpr char kStaging[] = "/state/inline/csi-0123456789abcdef";
 // Each pod has GPU-a.
 class OneGpu final : public PodDevices {
  public:
-  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const std::string&,
-                                              const std::string&) override {
-    return std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a"}};
+  absl::StatusOr<std::vector<PodDevice>> Find(const CallContext&, const PodId&) override {
+    return std::vector<PodDevice>{{"nvidia.com/gpu", "GPU-a", "", "", ""}};
   }
 };
 
@@ -101,7 +100,7 @@ class InlineVolumesTest : public testing::Test {
   SimulatedClock clock_;
   AttributeTable attributes_{temporary_.path() + "/journal"};
   OneGpu pods_;
-  NearDrives near_{pods_, Facts};
+  NearDrives near_{pods_, pods_, Facts};
   std::unique_ptr<VolumeManager> volumes_;
   std::unique_ptr<InlineVolumes> inline_;
   int changes_ = 0;
@@ -282,7 +281,7 @@ class NearVolumesTest : public InlineVolumesTest {
     InlineVolumeArgs args = Args(40 * kMiB);
     args.id = id;
     args.target_path = "/kubelet/pods/" + id;
-    args.near = NearArgs{"ml", "trainer", level, required};
+    args.near = NearArgs{{"ml", "trainer", "uid-1"}, level, required};
     return inline_->Publish({}, args);
   }
   // Where it lies and what is told of that.

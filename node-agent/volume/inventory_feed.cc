@@ -77,7 +77,7 @@ bool IsNews(const InventorySnapshot& before, const InventorySnapshot& after) {
   return AnyNews(before.drives, after.drives, DriveIsNews) ||
          AnyNews(before.pools, after.pools, PoolIsNews) ||
          AnyNews(before.volumes, after.volumes, VolumeIsNews) || before.claims != after.claims ||
-         IsNews(before.machine, after.machine);
+         before.pod_questions != after.pod_questions || IsNews(before.machine, after.machine);
 }
 
 void InventoryFeed::Start(absl::Duration looks) {
@@ -181,6 +181,7 @@ void InventoryFeed::Publish() {
   fresh->volumes = volumes_.List();
   fresh->machine = machine_.Look();
   fresh->claims = claims_();
+  fresh->pod_questions = questions_();
   for (VolumeStatus& volume : fresh->volumes)
     volume.attributes_message = limits_.Problem(volume.facts.id);
   for (PoolStatus& pool : fresh->pools)

@@ -13,6 +13,7 @@
 #include "node-agent/gpu/gpu_watch.h"
 #include "node-agent/inventory/nvme_reader.h"
 #include "node-agent/limits/limit_keeper.h"
+#include "node-agent/near/pod_questions.h"
 #include "node-agent/pool/pool_set.h"
 #include "node-agent/topology/machine.h"
 #include "node-agent/volume/volume_manager.h"
@@ -30,6 +31,7 @@ struct InventorySnapshot {
   std::vector<VolumeStatus> volumes;
   MachineReport machine;
   std::vector<ClaimStatus> claims;
+  std::vector<PodQuestion> pod_questions;
   uint64_t revision = 0;
 };
 
@@ -45,10 +47,11 @@ constexpr absl::Duration kFastLooks = absl::Seconds(5);
 
 class InventoryFeed {
  public:
-  // `claims` tells of them as they are now.
+  // `claims` and `questions` tell of them as they are now.
   InventoryFeed(DriveScanner& scanner, NvmeReader& nvme, PoolSet& pools, VolumeManager& volumes,
                 const LimitKeeper& limits, Machine& machine,
-                std::function<std::vector<ClaimStatus>()> claims, Clock& clock)
+                std::function<std::vector<ClaimStatus>()> claims,
+                std::function<std::vector<PodQuestion>()> questions, Clock& clock)
       : scanner_(scanner),
         nvme_(nvme),
         pools_(pools),
@@ -56,6 +59,7 @@ class InventoryFeed {
         limits_(limits),
         machine_(machine),
         claims_(std::move(claims)),
+        questions_(std::move(questions)),
         clock_(clock) {}
   ~InventoryFeed() { Stop(); }
 
@@ -91,6 +95,7 @@ class InventoryFeed {
   const LimitKeeper& limits_;
   Machine& machine_;  // of the looking thread
   const std::function<std::vector<ClaimStatus>()> claims_;
+  const std::function<std::vector<PodQuestion>()> questions_;
   Clock& clock_;
   absl::Duration looks_;
   std::vector<DriveReport> drives_;  // of the looking thread

@@ -51,7 +51,9 @@ Json RecordToJson(const VolumeRecord& record) {
               {"corrected", record.corrected},
               {"broken", record.broken},
               {"nearGpus", record.locality.gpus},
-              {"nearLevel", record.locality.level}};
+              {"nearLevel", record.locality.level},
+              {"nearPodNamespace", record.locality.pod_namespace},
+              {"nearPodName", record.locality.pod_name}};
 }
 
 absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
@@ -72,7 +74,8 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
   record.corrected = JsonString(json, {"corrected"});
   record.broken = JsonString(json, {"broken"});
   record.mount_flags = Strings(json, "mountFlags");
-  record.locality = {Strings(json, "nearGpus"), JsonString(json, {"nearLevel"})};
+  record.locality = {Strings(json, "nearGpus"), JsonString(json, {"nearLevel"}),
+                     JsonString(json, {"nearPodNamespace"}), JsonString(json, {"nearPodName"})};
   if (const Json* all = FindJson(json, {"publications"}); all != nullptr && all->is_object())
     for (const auto& [target, one] : all->items())
       record.publications[target].read_only = FindJson(one, {"readOnly"}) != nullptr &&

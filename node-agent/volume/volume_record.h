@@ -33,6 +33,7 @@ struct Publication {
 struct VolumeLocality {
   std::vector<std::string> gpus;  // UUIDs; empty: it was not carved near any
   std::string level;              // NearLevel's name
+  std::string pod_namespace, pod_name;
   bool operator==(const VolumeLocality&) const = default;
 };
 

@@ -3,13 +3,15 @@
 //   agent_call SOCKET METHOD [REQUEST]   METHOD of NodeAgent or NodeMount, REQUEST and answer as
 //   JSON
 //
-// WatchInventory prints the first inventory. Ends with 1 and the status on standard error if the
-// call fails, with 2 if it cannot be made.
+// WatchInventory prints the first inventory; AnswerOpenQuestions answers what it asks. Ends with 1
+// and the status on standard error if the call fails, with 2 if it cannot be made.
 #include <functional>
 #include <iostream>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "ashlar/agent/v1/node_agent.grpc.pb.h"
+#include "ashlar/agent/v1/node_claims.grpc.pb.h"
 #include "ashlar/agent/v1/node_mount.grpc.pb.h"
 #include "google/protobuf/util/json_util.h"
 #include "lib/base/status_macros.h"
@@ -68,11 +70,26 @@ absl::StatusOr<std::string> FirstInventory(const Channel& channel, const std::st
   return Print(inventory);
 }
 
+// The answer to whatever the agent asks of pods now; the request is a PodAnswer without an id.
+absl::StatusOr<std::string> AnswerOpenQuestions(const Channel& channel, const std::string& json) {
+  ASHLAR_ASSIGN_OR_RETURN(auto answer, Parse<pb::PodAnswer>(json));
+  ASHLAR_ASSIGN_OR_RETURN(const std::string first, FirstInventory(channel, "{}"));
+  ASHLAR_ASSIGN_OR_RETURN(const auto inventory, Parse<pb::Inventory>(first));
+  const auto stub = pb::NodeClaims::NewStub(channel);
+  for (const pb::PodQuestion& question : inventory.pod_questions()) {
+    answer.set_id(question.id());
+    ASHLAR_RETURN_IF_ERROR(
+        rpc::Call(Patiently(), *stub, &pb::NodeClaims::Stub::AnswerPodQuestion, answer).status());
+  }
+  return absl::StrCat(inventory.pod_questions_size(), " answered");
+}
+
 std::map<std::string, Method> Methods() {
   using Agent = pb::NodeAgent::Stub;
   using Mount = pb::NodeMount::Stub;
   return {
       {"WatchInventory", FirstInventory},
+      {"AnswerOpenQuestions", AnswerOpenQuestions},
       {"EnsurePool", Unary<pb::NodeAgent>(&Agent::EnsurePool)},
       {"RemovePool", Unary<pb::NodeAgent>(&Agent::RemovePool)},
       {"EnsureVolume", Unary<pb::NodeAgent>(&Agent::EnsureVolume)},

@@ -110,12 +110,17 @@ class Gpus(Case):
 
     def publish_near(self, name, required):
         """Drive, level and GPUs that are told of an inline volume of 40 MiB; the refusal if there is one."""
-        near = {"podNamespace": "ml", "podName": "trainer", "level": "Switch", "required": required}
-        status, output = self.guest.status(self.call_line(
-            "PublishVolume", volumeId=f"csi-{name}", targetPath=f"/mnt/{name}", mode="VOLUME_MODE_FILESYSTEM",
-            inlineVolume={"pool": "near", "sizeBytes": str(40 * MI), "near": near}), 150)
+        status, output = self.guest.status(self.publish_line(name, required), 150)
         if status:
             return output.decode()
+        return self.place(name)
+
+    def publish_line(self, name, required):
+        near = {"podNamespace": "ml", "podName": "trainer", "podUid": "uid-1", "level": "Switch", "required": required}
+        return self.call_line("PublishVolume", volumeId=f"csi-{name}", targetPath=f"/mnt/{name}", mode="VOLUME_MODE_FILESYSTEM",
+                              inlineVolume={"pool": "near", "sizeBytes": str(40 * MI), "near": near})
+
+    def place(self, name):
         (volume,) = [volume for volume in self.call("ListVolumes")["volumes"] if volume["volumeId"] == f"csi-{name}"]
         locality = volume.get("locality") or {"level": "", "gpus": []}
         return volume["drive"], locality["level"], locality["gpus"]
@@ -147,10 +152,25 @@ class Gpus(Case):
         self.guest.run("kill $(pidof fake_pod_resources)")
         self.assertIn("UNAVAILABLE: the kubelet does not tell at /run/kubelet.sock", self.publish_near("v7", required=True))
         self.assertEqual(self.publish_near("v7", required=False)[1:], ("", []))
+        self.call("UnpublishVolume", volumeId="csi-v7", targetPath="/mnt/v7")
+        self.publish_beside_a_gpu_of_a_claim(disks)
         for name in ("v0", "v2", "v3", "v4", "v5", "v6", "v7"):
             self.call("UnpublishVolume", volumeId=f"csi-{name}", targetPath=f"/mnt/{name}")
         self.assertEqual(self.call("ListVolumes")["volumes"], [])
         self.guest.run(STOP_AGENT)
+
+    def publish_beside_a_gpu_of_a_claim(self, disks):
+        """The kubelet tells of no GPU; the controller, which the agent asks, knows of the sixth one, by its PCI address."""
+        gpu = self.gpus[5]
+        device = {"driver": "gpu.nvidia.com", "device": "gpu-elsewhere", "pciAddress": gpu["pci"][-1].upper()}
+        answer = self.call_line("AnswerOpenQuestions", devices=[device])
+        self.guest.run(f"rm -f /run/published; (until [ -e /run/published ]; do {answer}; done) >/run/answers 2>&1 &")
+        # As the kubelet repeats it: an answer may come too late in a slow guest.
+        self.guest.until("the volume is published", lambda: self.guest.status(self.publish_line("v7", True), 150)[0] == 0, 120)
+        self.guest.run("touch /run/published")
+        drive, level, gpus = self.place("v7")
+        self.assertEqual((self.level(gpu, disks[drive].paths[0]), level), ("Switch", "Switch"))
+        self.assertEqual(gpus, [self.told_gpu(5)["uuid"]])
 
 
 if __name__ == "__main__":

@@ -133,6 +133,13 @@ TEST_P(AgentClientContract, ADriveIsRefusedWherePoolsLieOnNone) {
   EXPECT_EQ(volume.status().code(), absl::StatusCode::kInvalidArgument) << volume.status();
 }
 
+TEST_P(AgentClientContract, AnAnswerThatNobodyWaitsForIsTaken) {
+  agent::v1::PodAnswer answer;
+  answer.set_id(7);
+  answer.add_devices()->set_device("gpu-0");
+  EXPECT_EQ(agent_->client().AnswerPodQuestion(context_, answer), absl::OkStatus());
+}
+
 TEST_P(AgentClientContract, AVolumeOfAnUnknownPoolIsNotFound) {
   auto volume = agent_->client().EnsureVolume(context_, VolumeRequest("v1", kMi));
   EXPECT_EQ(volume.status().code(), absl::StatusCode::kNotFound) << volume.status();

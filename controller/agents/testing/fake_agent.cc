@@ -117,6 +117,8 @@ agent::v1::Inventory FakeAgent::Snapshot() const {
   for (const auto& [name, request] : pools_) *inventory.add_pools() = StateOf(name);
   for (const auto& [uid, claim] : claims_) *inventory.add_claims() = claim.state;
   for (const v1alpha1::Gpu& gpu : gpus_) *inventory.add_gpus() = gpu;
+  for (const v1alpha1::GpuDrivePath& path : paths_) *inventory.add_paths() = path;
+  for (const auto& [id, question] : questions_) *inventory.add_pod_questions() = question;
   if (!gpus_.empty()) inventory.mutable_gpu_driver()->set_state("Ready");
   for (const auto& [id, volume] : volumes_) *inventory.add_volumes() = volume;
   return inventory;
@@ -381,6 +383,29 @@ absl::Status FakeAgent::RemoveClaim(const CallContext& context, const std::strin
   return Leave("RemoveClaim");
 }
 
+absl::Status FakeAgent::AnswerPodQuestion(const CallContext& context,
+                                          const agent::v1::PodAnswer& answer) {
+  MutexLock lock(mu_);
+  if (absl::Status status = Enter(context, "AnswerPodQuestion"); !status.ok()) return status;
+  if (questions_.erase(answer.id()) > 0) {
+    answers_[answer.id()] = answer;
+    Changed();
+  }
+  return Leave("AnswerPodQuestion");
+}
+
+agent::v1::PodAnswer FakeAgent::Ask(const std::string& pod_namespace, const std::string& pod_uid) {
+  MutexLock lock(mu_);
+  const uint64_t id = ++last_question_;
+  agent::v1::PodQuestion& question = questions_[id];
+  question.set_id(id);
+  question.set_pod_namespace(pod_namespace);
+  question.set_pod_uid(pod_uid);
+  Changed();
+  while (answers_.count(id) == 0) clock_.WaitUntil(changed_, mu_, absl::InfiniteFuture());
+  return answers_.at(id);
+}
+
 void FakeAgent::SetPrepared(const std::string& claim, bool prepared) {
   MutexLock lock(mu_);
   claims_.at(claim).state.set_prepared(prepared);
@@ -477,6 +502,18 @@ void FakeAgent::AddVolume(const std::string& id, const std::string& pool, int64_
   volume.set_healthy(true);
   volume.set_inline_volume(inline_volume);
   pool_used_[pool] += bytes;
+  Changed();
+}
+
+void FakeAgent::PutVolume(const agent::v1::VolumeState& volume) {
+  MutexLock lock(mu_);
+  volumes_[volume.volume_id()] = volume;
+  Changed();
+}
+
+void FakeAgent::AddPath(v1alpha1::GpuDrivePath path) {
+  MutexLock lock(mu_);
+  paths_.push_back(std::move(path));
   Changed();
 }
 

@@ -39,6 +39,8 @@ class FakeAgent final : public AgentClient {
   absl::StatusOr<agent::v1::ClaimState> EnsureClaim(
       const CallContext& context, const agent::v1::EnsureClaimRequest& request) override;
   absl::Status RemoveClaim(const CallContext& context, const std::string& uid) override;
+  absl::Status AnswerPodQuestion(const CallContext& context,
+                                 const agent::v1::PodAnswer& answer) override;
 
   // For tests.
   enum class When { kBefore, kAfter };  // of its effect
@@ -66,10 +68,16 @@ class FakeAgent final : public AgentClient {
   // A volume that nobody asked this agent for.
   void AddVolume(const std::string& volume, const std::string& pool, int64_t bytes,
                  bool inline_volume = false);
+  // As the agent tells of it; one of the id that is there becomes this.
+  void PutVolume(const agent::v1::VolumeState& volume);
   void AddDrive(agent::v1::Drive drive);
+  void AddPath(v1alpha1::GpuDrivePath path);
   // As the kubelet has it prepared, or not any more.
   void SetPrepared(const std::string& claim, bool prepared);
   void AddGpu(v1alpha1::Gpu gpu);
+
+  // Asks the controller what claims gave to the pod, and waits for the answer.
+  agent::v1::PodAnswer Ask(const std::string& pod_namespace, const std::string& pod_uid);
 
   std::set<std::string> Volumes() const;
   int64_t VolumeBytes(const std::string& volume) const;  // -1 if absent
@@ -124,6 +132,10 @@ class FakeAgent final : public AgentClient {
   };
   std::map<std::string, KnownClaim> claims_ ABSL_GUARDED_BY(mu_);  // by uid
   std::vector<v1alpha1::Gpu> gpus_ ABSL_GUARDED_BY(mu_);
+  std::vector<v1alpha1::GpuDrivePath> paths_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_question_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<uint64_t, agent::v1::PodQuestion> questions_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, agent::v1::PodAnswer> answers_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, int64_t> pool_drives_ ABSL_GUARDED_BY(mu_);  // bytes by id
   std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, int> calls_ ABSL_GUARDED_BY(mu_);
