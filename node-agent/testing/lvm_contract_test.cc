@@ -215,7 +215,7 @@ TEST(LvmThinPool, TellsWhichBlocksOfASnapshotWereWrittenAndChanged) {
   EXPECT_FALSE(held());
   EXPECT_EQ(pool.backend().Remove({}, "s0"), absl::OkStatus());
   const auto gone = SnapshotExtents::Open({}, after, before, 0);
-  EXPECT_FALSE(gone.ok());
+  EXPECT_EQ(gone.status().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(held());
 }
 

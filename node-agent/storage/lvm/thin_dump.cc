@@ -84,8 +84,10 @@ absl::Status ThinDump::Feed(absl::string_view text, bool last) {
       XML_Parse(parser_.get(), text.data(), static_cast<int>(text.size()), last ? 1 : 0);
   if (parsed != XML_STATUS_OK && status_.ok())
     Fail(XML_ErrorString(XML_GetErrorCode(parser_.get())));
-  if (last && status_.ok() && devices_ != 1)
+  if (last && status_.ok() && devices_ > 1)
     Fail(absl::StrCat("it tells of ", devices_, " devices, not of one"));
+  if (last && status_.ok() && devices_ == 0)
+    status_ = absl::NotFoundError("the thin pool does not have the volume any more");
   return status_;
 }
 

@@ -22,8 +22,8 @@ class ThinDump {
   ThinDump& operator=(const ThinDump&) = delete;
 
   // The next bytes of the text; `last`: there are no more. InvalidArgument says what is wrong with
-  // it, and it stays so: it is no XML, has not one device, or its mappings overlap or are not in
-  // order.
+  // it, and it stays so: it is no XML, has several devices, or its mappings overlap or are not in
+  // order. NotFound: it has no device.
   absl::Status Feed(absl::string_view text, bool last);
   // What was read since the last call, in order.
   std::vector<sys::MappedExtent> Take();

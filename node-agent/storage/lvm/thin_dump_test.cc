@@ -47,10 +47,16 @@ TEST(ThinDumpTest, MappingsAreReadHoweverTheTextIsCut) {
   }
 }
 
+TEST(ThinDumpTest, AVolumeThatIsGoneIsNotFound) {
+  ThinDump dump;
+  EXPECT_EQ(dump.Feed("<superblock data_block_size=\"128\"/>", true).code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST(ThinDumpTest, WhatIsNoDumpOfOneVolumeIsRefused) {
   EXPECT_THAT(Refusal(""), HasSubstr("thin_dump: no element found"));
   EXPECT_THAT(Refusal(Dump("<single_mapping")), HasSubstr("thin_dump: "));
-  EXPECT_THAT(Refusal("<superblock data_block_size=\"128\"/>"), HasSubstr("0 devices"));
+  EXPECT_THAT(Refusal("<s><device/><device/></s>"), HasSubstr("2 devices"));
   EXPECT_THAT(Refusal("<superblock data_block_size=\"8\"/>"), HasSubstr("64 KiB to 1 GiB"));
   EXPECT_THAT(Refusal(Dump(R"(<single_mapping origin_block="-1" data_block="5"/>)")),
               HasSubstr("lacks a number"));

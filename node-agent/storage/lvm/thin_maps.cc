@@ -27,6 +27,9 @@ class DumpedMap final : public BlockMap {
  public:
   explicit DumpedMap(sys::UniqueFd file) : file_(std::move(file)) {}
 
+  // NotFound: the pool does not have the volume.
+  absl::Status Begin() { return ReadMore(); }
+
   absl::StatusOr<MapPart> From(int64_t offset) override {
     const auto ends_before = [&](const sys::MappedExtent& extent) {
       return extent.logical + extent.bytes <= static_cast<uint64_t>(offset);
@@ -107,7 +110,9 @@ absl::StatusOr<std::unique_ptr<BlockMap>> ThinMaps::Dump(const CallContext& cont
       sys::RunChecked(commands_, context,
                       {"thin_dump", "--format", "xml", "--metadata-snap", "--dev-id",
                        absl::StrCat(key), "-o", sys::SharedPath(file), metadata}));
-  return std::make_unique<DumpedMap>(std::move(file));
+  auto map = std::make_unique<DumpedMap>(std::move(file));
+  ASHLAR_RETURN_IF_ERROR(map->Begin());
+  return map;
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<BlockMap>>> ThinMaps::Read(
