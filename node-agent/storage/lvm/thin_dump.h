@@ -25,6 +25,8 @@ class ThinDump {
   // it, and it stays so: it is no XML, has several devices, or its mappings overlap or are not in
   // order. NotFound: it has no device.
   absl::Status Feed(absl::string_view text, bool last);
+  // The volume's own part has begun.
+  bool HasDevice() const { return devices_ > 0; }
   // What was read since the last call, in order.
   std::vector<sys::MappedExtent> Take();
 

@@ -28,7 +28,10 @@ class DumpedMap final : public BlockMap {
   explicit DumpedMap(sys::UniqueFd file) : file_(std::move(file)) {}
 
   // NotFound: the pool does not have the volume.
-  absl::Status Begin() { return ReadMore(); }
+  absl::Status Begin() {
+    while (!read_ && !dump_.HasDevice()) ASHLAR_RETURN_IF_ERROR(ReadMore());
+    return absl::OkStatus();
+  }
 
   absl::StatusOr<MapPart> From(int64_t offset) override {
     const auto ends_before = [&](const sys::MappedExtent& extent) {
