@@ -48,6 +48,11 @@ class Case(unittest.TestCase):
         if cls.guest is not None:
             cls.guest.close()
 
+    def tearDown(self):
+        result = self._outcome.result
+        if any(test is self for test, _ in result.failures + result.errors):
+            print(f"the guest's kernel: {self.guest.status('dmesg | tail -n 15')[1].decode(errors='replace')}", flush=True)
+
     def assert_sees_the_scene(self):
         """Serial, namespace, size, sector, PCI functions from the host bridge on, and NUMA node of every disk."""
         key = lambda disk: (disk["serial"], disk["nsid"])
