@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ashlar/v1alpha1/composition.codec.h"
 #include "ashlar/v1alpha1/gpu_partition.codec.h"
 #include "controller/agents/pod_agents.h"
 #include "controller/leadership.h"
@@ -33,6 +34,8 @@ ControllerApp::ControllerApp(ControllerAppOptions options, kube::Client& client,
       snapshot_groups_(client, api::Kind<v1alpha1::SnapshotGroup>(), clock),
       node_inventories_(client, api::Kind<v1alpha1::NodeInventory>(), clock),
       gpu_partitions_(client, api::Kind<v1alpha1::GPUPartition>(), clock),
+      compositions_(client, api::Kind<v1alpha1::Composition>(), clock),
+      composition_classes_(client, api::Kind<v1alpha1::CompositionClass>(), clock),
       nodes_(client, kube::kNode, clock),
       pods_(client, kube::kPod, clock,
             {.space = options_.space, .label_selector = kAgentPodSelector}),
@@ -41,9 +44,15 @@ ControllerApp::ControllerApp(ControllerAppOptions options, kube::Client& client,
 ControllerApp::~ControllerApp() = default;
 
 std::vector<runtime::Informer*> ControllerApp::informers() {
-  std::vector<runtime::Informer*> all = {
-      &pools_,          &volumes_, &snapshots_, &snapshot_groups_, &node_inventories_,
-      &gpu_partitions_, &nodes_};
+  std::vector<runtime::Informer*> all = {&pools_,
+                                         &volumes_,
+                                         &snapshots_,
+                                         &snapshot_groups_,
+                                         &node_inventories_,
+                                         &gpu_partitions_,
+                                         &compositions_,
+                                         &composition_classes_,
+                                         &nodes_};
   if (options_.agents.empty()) all.push_back(&pods_);
   if (with_dra_)
     for (runtime::Informer* informer : dra_.all()) all.push_back(informer);
@@ -99,7 +108,8 @@ void ControllerApp::Lead(std::stop_token stop) {
   leadership_ = std::make_unique<Leadership>(
       options_,
       Informers{pools_, volumes_, snapshots_, snapshot_groups_, node_inventories_, gpu_partitions_,
-                nodes_, options_.agents.empty() ? &pods_ : nullptr, with_dra_ ? &dra_ : nullptr},
+                compositions_, composition_classes_, nodes_,
+                options_.agents.empty() ? &pods_ : nullptr, with_dra_ ? &dra_ : nullptr},
       client_, connector_, events_, clock_, registry_);
   leading_ = true;
   leading_gauge_.Set(1);

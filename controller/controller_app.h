@@ -54,6 +54,8 @@ class ControllerApp {
   runtime::Informer snapshot_groups_;
   runtime::Informer node_inventories_;
   runtime::Informer gpu_partitions_;
+  runtime::Informer compositions_;
+  runtime::Informer composition_classes_;
   runtime::Informer nodes_;
   runtime::Informer pods_;
   DraInformers dra_;

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "controller/agents/agent_client.h"
 #include "controller/agents/agent_directory.h"
+#include "controller/composition/composition_reconciler.h"
 #include "controller/gpu_partition/gpu_partition_reconciler.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/pool/pool_reconciler.h"
@@ -35,6 +36,7 @@ struct ControllerAppOptions {
   PoolReconcilerOptions pool;
   NodeInventoryReconcilerOptions node_inventory;
   GpuPartitionReconcilerOptions gpu_partition;
+  CompositionReconcilerOptions composition;
 };
 
 }  // namespace ashlar::controller

@@ -80,9 +80,15 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
            [this](const std::string& node) { return OtherGpuOwnerOf(node); }}),
       gpu_partition_reconciler_(
           options.gpu_partition,
-          {client, informers.gpu_partitions,
+          {client, informers.gpu_partitions, informers.compositions,
            informers.dra == nullptr ? nullptr : &informers.dra->claims, informers.node_inventories,
            informers.nodes, gpu_partition_writer_, agents_, events, clock}),
+      compositions_(
+          options.composition,
+          {client, informers.compositions, informers.composition_classes, informers.volumes,
+           informers.gpu_partitions, informers.dra == nullptr ? nullptr : &informers.dra->claims,
+           informers.node_inventories, informers.nodes, volume_writer_, agents_, events, clock,
+           registry}),
       pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
       volumes_({.name = "volume", .workers = options.volume_workers}, volume_reconciler_, clock,
                registry),
@@ -103,7 +109,7 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
   if (informers.dra != nullptr)
     dra_ = std::make_unique<DraControllers>(DraParts{
         client, *informers.dra, informers.volumes, informers.nodes, informers.node_inventories,
-        volume_writer_, agents_, offers_, events, clock, registry});
+        informers.compositions, volume_writer_, agents_, offers_, events, clock, registry});
 }
 
 std::string Leadership::OtherGpuOwnerOf(const std::string& node) const {
@@ -131,6 +137,7 @@ void Leadership::Run(const CallContext& context) {
   });
   std::jthread gpu_partitions([&] { gpu_partitions_.Run(context.stop); });
   std::jthread near([&] { near_.Run(context.stop); });
+  std::jthread compositions([&] { compositions_.Run(context.stop); });
   volumes_.Run(context.stop);
 }
 
@@ -143,6 +150,7 @@ void Leadership::WatchCaches() {
   WatchGpuOwners();
   if (dra_ != nullptr) dra_->WatchCaches();
   near_.WatchCaches();
+  compositions_.WatchCaches();
   gpu_partitions_.Watch(informers_.gpu_partitions);
   // One that goes makes room for those that wait.
   informers_.gpu_partitions.AddHandler([this](const api::ObjectKey& key) {
@@ -240,6 +248,7 @@ void Leadership::OnReport(const ReportChange& change) {
     node_inventories_.queue().AddAfter(node, kGatherNumbers);
   }
   QueueGpuPartitions(change.first || change.facts ? "" : change.node);
+  compositions_.QueueWaiting();
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
   for (const std::string& snapshot : change.snapshots) snapshots_.queue().Add({"", snapshot});
   // A pod that comes stages and publishes, one that goes undoes both: one write for the two.

@@ -14,6 +14,7 @@
 #include "controller/agents/agent_directory.h"
 #include "controller/agents/pod_agents.h"
 #include "controller/claims/dra_controllers.h"
+#include "controller/composition/composition_controller.h"
 #include "controller/controller_options.h"
 #include "controller/gpu_partition/gpu_partition_reconciler.h"
 #include "controller/near/near_controllers.h"
@@ -37,6 +38,8 @@ struct Informers {
   runtime::Informer& snapshot_groups;
   runtime::Informer& node_inventories;
   runtime::Informer& gpu_partitions;
+  runtime::Informer& compositions;
+  runtime::Informer& composition_classes;
   runtime::Informer& nodes;
   runtime::Informer* pods = nullptr;  // nullptr: the agents are given
   DraInformers* dra = nullptr;        // nullptr: nothing is published for ResourceClaims
@@ -92,6 +95,7 @@ class Leadership {
   SnapshotGroupReconciler snapshot_group_reconciler_;
   NodeInventoryReconciler node_inventory_reconciler_;
   GpuPartitionReconciler gpu_partition_reconciler_;
+  CompositionController compositions_;
   runtime::Controller pools_;
   runtime::Controller volumes_;
   runtime::Controller snapshots_;

@@ -26,6 +26,8 @@ struct Flags {
   bool read_only = false;
   PluginOptions plugin;
   std::vector<std::string> nodes;
+  kubectl::ComposeRequest compose;
+  std::vector<std::string> names;
 };
 
 constexpr char kExamples[] = R"(Examples:
@@ -34,6 +36,7 @@ constexpr char kExamples[] = R"(Examples:
   ashlar mount quickstart /mnt/quickstart
   ashlar umount /mnt/quickstart
   kubectl ashlar topology          with kubectl-ashlar, a link to ashlar, on the PATH
+  kubectl ashlar compose train --replicas 4 --gpus 1 --volume 100Gi --pool scratch --near Switch
   ashlar purge)";
 
 void AddStandalone(CLI::App& cli, Flags& flags) {
@@ -80,13 +83,48 @@ void AddCommands(CLI::App& cli, Flags& flags) {
   common(*cli.add_subcommand("purge", "Unmounts and removes everything of a data directory"));
 }
 
+void AddCluster(CLI::App& sub, Flags& flags) {
+  sub.add_option("--kubeconfig", flags.plugin.kubeconfig,
+                 "Default: $KUBECONFIG, else ~/.kube/config");
+  sub.add_option("--context", flags.plugin.context, "Context of the kubeconfig");
+}
+
+void AddCompositions(CLI::App& cli, Flags& flags) {
+  kubectl::ComposeRequest& request = flags.compose;
+  request.key.space = "default";
+  const auto common = [&](CLI::App& sub) {
+    sub.add_option("-n,--namespace", request.key.space, "Namespace")->capture_default_str();
+    AddCluster(sub, flags);
+  };
+  CLI::App& compose = *cli.add_subcommand(
+      "compose", "Asks for GPUs and volumes near them for a gang, all or nothing");
+  compose.add_option("NAME", request.key.name, "Name of the Composition")->required();
+  compose.add_option("--class", request.class_name, "CompositionClass");
+  compose.add_option("--replicas", request.replicas, "Members, all alike")->capture_default_str();
+  compose.add_option("--gpus", request.gpus, "GPUs of each member");
+  compose.add_option("--profile", request.profile, "Parts of GPUs instead, such as 3g.40gb");
+  compose.add_option("--volume", request.volume, "Size of a volume of each member, such as 100Gi");
+  compose.add_option("--pool", request.pool, "Pool of the volume; default: what the class says");
+  compose.add_option("--near", request.near, "What GPUs and volume share")
+      ->check(CLI::IsMember({"Switch", "Root", "NUMANode"}));
+  compose.add_flag("--preferred", request.preferred, "As near as can be had, if not --near");
+  compose.add_option("--ttl", request.ttl_seconds, "Seconds that it is kept for no pod");
+  common(compose);
+  CLI::App& explain = *cli.add_subcommand(
+      "explain", "Says what a Composition has, or what is in its way and what would fit");
+  explain.add_option("NAME", request.key.name, "Name of the Composition")->required();
+  common(explain);
+  CLI::App& free = *cli.add_subcommand("free", "Gives Compositions back");
+  free.add_option("NAME", flags.names, "Names of Compositions")->required();
+  common(free);
+}
+
 void AddPlugin(CLI::App& cli, Flags& flags) {
   CLI::App& topology = *cli.add_subcommand(
       "topology", "Draws how the GPUs and drives of a cluster's nodes lie to one another");
   topology.add_option("NODE", flags.nodes, "Names of nodes; without it all of them");
-  topology.add_option("--kubeconfig", flags.plugin.kubeconfig,
-                      "Default: $KUBECONFIG, else ~/.kube/config");
-  topology.add_option("--context", flags.plugin.context, "Context of the kubeconfig");
+  AddCluster(topology, flags);
+  AddCompositions(cli, flags);
 }
 
 absl::Status RunStandalone(DataDirectory& directory, const Flags& flags, Clock& clock) {
@@ -113,6 +151,10 @@ absl::Status RunStandalone(DataDirectory& directory, const Flags& flags, Clock& 
 absl::Status Run(const CLI::App& cli, const Flags& flags) {
   RealClock clock;
   if (cli.got_subcommand("topology")) return ShowTopology(flags.plugin, flags.nodes, clock);
+  if (cli.got_subcommand("compose")) return Compose(flags.plugin, flags.compose, clock);
+  if (cli.got_subcommand("explain")) return Explain(flags.plugin, flags.compose.key, clock);
+  if (cli.got_subcommand("free"))
+    return Free(flags.plugin, flags.compose.key.space, flags.names, clock);
   ASHLAR_ASSIGN_OR_RETURN(DataDirectory directory, DataDirectory::At(flags.data_dir));
   const std::string& csi = flags.standalone.csi_endpoint;
   if (cli.got_subcommand("mount")) {

@@ -30,6 +30,12 @@ std::vector<std::string> NodesOf(const Json& claim) {
   return nodes;
 }
 
+// The members of a Composition.
+std::string PlacesMatter(const Json& composition) {
+  const Json* members = FindJson(composition, {"status", "members"});
+  return members == nullptr ? "" : DumpJson(*members);
+}
+
 std::string AllocationMatters(const Json& claim) {
   std::string text;
   for (const std::string& node : NodesOf(claim)) text += node + " ";
@@ -42,7 +48,8 @@ DraControllers::DraControllers(const DraParts& parts)
     : parts_(parts),
       slices_reconciler_({parts.client, parts.dra.nvme_slices, parts.dra.gpu_slices,
                           parts.dra.nvidia_slices, parts.dra.claims, parts.volumes, parts.nodes,
-                          parts.node_inventories, parts.agents, parts.clock, parts.metrics}),
+                          parts.node_inventories, parts.compositions, parts.agents, parts.clock,
+                          parts.metrics}),
       claims_reconciler_({}, {parts.client, parts.dra, parts.volumes, parts.volume_writer,
                               parts.agents, parts.offers, parts.events, parts.clock,
                               [this](const api::ObjectKey& key) { claims_.queue().Add(key); }}),
@@ -51,7 +58,8 @@ DraControllers::DraControllers(const DraParts& parts)
       claims_({.name = "claims", .workers = kClaimWorkers}, claims_reconciler_, parts.clock,
               parts.metrics),
       node_inventory_filter_(SpecMatters),
-      claim_filter_(AllocationMatters) {}
+      claim_filter_(AllocationMatters),
+      composition_filter_(PlacesMatter) {}
 
 void DraControllers::Run(std::stop_token stop) {
   std::jthread claims([&] { claims_.Run(stop); });
@@ -77,10 +85,18 @@ void DraControllers::WatchCaches() {
         slices_.queue().AddAfter(kube::KeyOf(*node), kGather);
     });
   }
+  parts_.compositions.AddHandler([this](const api::ObjectKey& key) { OnComposition(key); });
   parts_.node_inventories.AddHandler([this](const api::ObjectKey& key) {
     if (node_inventory_filter_.Changed(key, parts_.node_inventories.Get(key).get()))
       slices_.queue().Add(key);
   });
+}
+
+// Of one that gave its places back nobody knows any more where they were.
+void DraControllers::OnComposition(const api::ObjectKey& key) {
+  if (!composition_filter_.Changed(key, parts_.compositions.Get(key).get())) return;
+  for (const runtime::ObjectPtr& node : parts_.node_inventories.List())
+    slices_.queue().Add(kube::KeyOf(*node));
 }
 
 void DraControllers::OnVolume(const api::ObjectKey& key) {

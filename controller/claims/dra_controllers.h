@@ -19,6 +19,7 @@ struct DraParts {
   runtime::Informer& volumes;
   runtime::Informer& nodes;
   runtime::Informer& node_inventories;
+  runtime::Informer& compositions;
   ObjectWriter& volume_writer;
   const AgentDirectory& agents;
   const NodeOffers& offers;
@@ -41,6 +42,7 @@ class DraControllers {
   void OnNode(const std::string& node);
 
  private:
+  void OnComposition(const api::ObjectKey& key);
   void OnVolume(const api::ObjectKey& key);
   void QueueClaimsOf(const std::string& node);
 
@@ -51,6 +53,7 @@ class DraControllers {
   runtime::Controller claims_;
   ChangeFilter node_inventory_filter_;
   ChangeFilter claim_filter_;
+  ChangeFilter composition_filter_;
 };
 
 }  // namespace ashlar::controller

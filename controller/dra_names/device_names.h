@@ -32,6 +32,9 @@ inline constexpr char kParentAttribute[] = "parentUUID";
 inline constexpr char kProfileAttribute[] = "profile";                // as NVML names it: 3g.40gb
 inline constexpr char kPlacementStartAttribute[] = "placementStart";  // int, memory slices
 inline constexpr char kPlacementSizeAttribute[] = "placementSize";
+// Key of a taint (NoSchedule): the device is reserved for the Composition of the uid that is its
+// value, whose claims tolerate it.
+inline constexpr char kReservedTaint[] = "ashlar.dev/reserved";
 // Capacities.
 inline constexpr char kMemoryCapacity[] = "memory";
 inline constexpr char kMultiprocessorsCapacity[] = "multiprocessors";

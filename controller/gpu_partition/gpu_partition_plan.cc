@@ -91,13 +91,14 @@ GpuPartitionDecision DecideGpuPartition(const GpuPartitionFacts& facts) {
             {}};
   const auto& parts = object.status().allocations();
   if (facts.claim && IsUsed(*facts.claim)) return {GpuPartitionStep::kObserve, "", "", {}};
-  const std::string uid = facts.claim ? facts.claim->metadata().uid() : "";
-  const GpuStock stock = StockOf(facts.nodes, facts.promised, uid);
+  std::set<std::string> own;
+  if (facts.claim) own.insert(facts.claim->metadata().uid());
+  const GpuStock stock = StockOf(facts.nodes, facts.promised, own);
   const bool free =
       !parts.empty() && std::all_of(parts.begin(), parts.end(), [&](const auto& part) {
         // Of a node that says nothing, nobody knows better.
         const GpuNodeFacts* node = FindNode(facts, part.node());
-        return (node != nullptr && node->inventory == nullptr) || IsFree(stock, part);
+        return (node != nullptr && node->inventory == nullptr) || IsFree(stock.inventory, part);
       });
   if (facts.claim)
     return {free ? GpuPartitionStep::kObserve : GpuPartitionStep::kDropClaim, "", "", {}};

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "ashlar/k8s/resource.codec.h"
 #include "ashlar/v1alpha1/gpu_partition.codec.h"
+#include "controller/composition/composition_reconciler.h"
 #include "controller/pool/pool_selection.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
@@ -16,19 +17,6 @@ namespace ashlar::controller {
 
 using runtime::Action;
 using v1alpha1::GPUPartition;
-
-namespace {
-
-bool HasConflict(const Json& inventory) {
-  const Json* conditions = FindJson(inventory, {"status", "conditions"});
-  if (conditions == nullptr || !conditions->is_array()) return false;
-  for (const Json& condition : *conditions)
-    if (JsonString(condition, {"type"}) == "OwnershipConflict")
-      return JsonString(condition, {"status"}) == "True";
-  return false;
-}
-
-}  // namespace
 
 absl::StatusOr<Action> GpuPartitionReconciler::Reconcile(const CallContext& context,
                                                          const api::ObjectKey& key) {
@@ -58,6 +46,8 @@ absl::Status GpuPartitionReconciler::Gather(Pass& pass, const api::ObjectKey& ke
     const auto& parts = partition.status().allocations();
     facts.promised.insert(facts.promised.end(), parts.begin(), parts.end());
   }
+  const auto composed = PartsOfCompositions(parts_.compositions, {});
+  facts.promised.insert(facts.promised.end(), composed.begin(), composed.end());
   return GatherNodes(pass);
 }
 
@@ -79,7 +69,7 @@ absl::Status GpuPartitionReconciler::GatherNodes(Pass& pass) const {
       facts.problem = "its agent says nothing";
     else if (IsCordoned(node.get()))
       facts.problem = "it is cordoned";
-    else if (HasConflict(*inventory))
+    else if (HasOwnershipConflict(*inventory))
       facts.problem = "somebody else hands out its GPUs too (OwnershipConflict)";
     pass.facts.nodes.push_back(std::move(facts));
   }

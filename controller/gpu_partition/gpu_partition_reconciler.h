@@ -17,6 +17,7 @@ namespace ashlar::controller {
 struct GpuPartitionReconcilerParts {
   kube::Client& client;
   const runtime::Cache& gpu_partitions;
+  const runtime::Cache& compositions;
   const runtime::Cache* claims;  // nullptr: the API server does not serve resource.k8s.io/v1
   const runtime::Cache& node_inventories;
   const runtime::Cache& nodes;

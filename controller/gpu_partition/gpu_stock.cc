@@ -35,12 +35,17 @@ std::string LayoutKey(const v1alpha1::Gpu& gpu) {
   return key;
 }
 
-std::string ProblemOf(const agent::v1::Inventory& inventory, const v1alpha1::Gpu& gpu) {
+std::string HealthProblemOf(const agent::v1::Inventory& inventory, const v1alpha1::Gpu& gpu) {
   if (inventory.gpu_driver().state() != "Ready")
     return absl::StrCat("the driver is ", inventory.gpu_driver().state());
   if (!gpu.health().problem().empty()) return gpu.health().problem();
   const std::string& action = gpu.health().recovery_action();
   if (!action.empty() && action != "None") return absl::StrCat("it needs ", action);
+  return "";
+}
+
+// Why it cannot be divided now.
+std::string ModeProblemOf(const v1alpha1::Gpu& gpu) {
   if (gpu.mig().enabled()) return "";
   if (gpu.mig().pending()) return "its MIG mode is on after the next reset";
   if (gpu.architecture() == "Ampere")
@@ -50,7 +55,7 @@ std::string ProblemOf(const agent::v1::Inventory& inventory, const v1alpha1::Gpu
 
 class Stock {
  public:
-  explicit Stock(const std::string& own_claim) : own_claim_(own_claim) {}
+  Stock(const std::set<std::string>& own_claims, GpuUse use) : own_claims_(own_claims), use_(use) {}
 
   void Add(const GpuNodeFacts& facts) {
     composer::NodeDevices& node = stock.inventory.nodes.emplace_back();
@@ -58,18 +63,20 @@ class Stock {
     node.problem = facts.problem;
     if (facts.inventory == nullptr) return;
     for (const v1alpha1::Gpu& gpu : facts.inventory->gpus()) {
-      if (gpu.mig().profiles().empty()) continue;
+      if (gpu.mig().profiles().empty() && use_ == GpuUse::kParts) continue;
       node.gpus.push_back(GpuOf(*facts.inventory, gpu));
     }
     for (const agent::v1::ClaimState& claim : facts.inventory->claims())
-      if (claim.uid() != own_claim_) TakeDevices(claim, *facts.inventory, node);
+      if (!own_claims_.contains(claim.uid())) TakeDevices(claim, *facts.inventory, node);
+    for (const std::string& device : facts.held) TakeDevice(device, *facts.inventory, node);
   }
 
   void Promise(const v1alpha1::GPUPartitionAllocation& part) {
     for (composer::NodeDevices& node : stock.inventory.nodes)
       for (composer::Gpu& gpu : node.gpus)
         if (node.name == part.node() && gpu.name == part.gpu())
-          Take(gpu, part.profile(), {part.start(), part.size()});
+          part.profile().empty() ? void(gpu.taken = true)
+                                 : Take(gpu, part.profile(), {part.start(), part.size()});
   }
 
   GpuStock stock;
@@ -79,8 +86,12 @@ class Stock {
     composer::Gpu gpu;
     gpu.name = its.uuid();
     gpu.product = its.product();
-    gpu.problem = ProblemOf(inventory, its);
-    gpu.layout = Layout(its);
+    gpu.problem = HealthProblemOf(inventory, its);
+    const std::string mode = ModeProblemOf(its);
+    if (use_ == GpuUse::kParts && gpu.problem.empty()) gpu.problem = mode;
+    gpu.gives_whole = !its.mig().enabled();
+    if (!its.mig().profiles().empty() && (use_ == GpuUse::kParts || mode.empty()))
+      gpu.layout = Layout(its);
     stock.architectures[gpu.name] = its.architecture();
     for (const v1alpha1::MigInstance& instance : its.mig().instances()) {
       const auto made =
@@ -91,7 +102,7 @@ class Stock {
                        });
       // What is kept gives way.
       const bool gives_way = made != inventory.gpu_partitions().end() && made->problem().empty() &&
-                             (made->claim().empty() || made->claim() == own_claim_);
+                             (made->claim().empty() || own_claims_.contains(made->claim()));
       if (!gives_way) Take(gpu, instance.profile(), {instance.start(), instance.size()});
     }
     return gpu;
@@ -111,6 +122,10 @@ class Stock {
 
   // Of what somebody said that it has; what is taken twice is taken all the same.
   void Take(composer::Gpu& gpu, const std::string& name, MigPlacement place) {
+    if (gpu.layout < 0) {
+      gpu.taken = true;
+      return;
+    }
     const MigLayout& layout = stock.inventory.layouts[static_cast<size_t>(gpu.layout)];
     const int profile = layout.Find(name);
     if (profile >= 0 && layout.CanTake(gpu.used, profile, place))
@@ -124,11 +139,15 @@ class Stock {
                    composer::NodeDevices& node) {
     for (const agent::v1::ClaimDeviceState& device : claim.devices()) {
       if (device.driver() != kGpuDriver || !device.mig_device().empty()) continue;
-      for (composer::Gpu& gpu : node.gpus) {
-        if (GpuDeviceName(gpu.name) == device.device()) gpu.taken = true;
-        for (const v1alpha1::Gpu& its : inventory.gpus())
-          if (its.uuid() == gpu.name) TakePart(its, device.device(), gpu);
-      }
+      TakeDevice(device.device(), inventory, node);
+    }
+  }
+  void TakeDevice(const std::string& device, const agent::v1::Inventory& inventory,
+                  composer::NodeDevices& node) {
+    for (composer::Gpu& gpu : node.gpus) {
+      if (GpuDeviceName(gpu.name) == device) gpu.taken = true;
+      for (const v1alpha1::Gpu& its : inventory.gpus())
+        if (its.uuid() == gpu.name) TakePart(its, device, gpu);
     }
   }
   void TakePart(const v1alpha1::Gpu& its, const std::string& device, composer::Gpu& gpu) {
@@ -138,26 +157,38 @@ class Stock {
           Take(gpu, profile.name(), {place.start(), place.size()});
   }
 
-  const std::string own_claim_;
+  const std::set<std::string> own_claims_;
+  const GpuUse use_;
   std::map<std::string, int> layouts_;
 };
 
 }  // namespace
 
+bool HasOwnershipConflict(const Json& inventory) {
+  const Json* conditions = FindJson(inventory, {"status", "conditions"});
+  if (conditions == nullptr || !conditions->is_array()) return false;
+  return std::any_of(conditions->begin(), conditions->end(), [](const Json& condition) {
+    return JsonString(condition, {"type"}) == "OwnershipConflict" &&
+           JsonString(condition, {"status"}) == "True";
+  });
+}
+
 GpuStock StockOf(const std::vector<GpuNodeFacts>& nodes,
                  const std::vector<v1alpha1::GPUPartitionAllocation>& promised,
-                 const std::string& own_claim) {
-  Stock stock(own_claim);
+                 const std::set<std::string>& own_claims, GpuUse use) {
+  Stock stock(own_claims, use);
   for (const GpuNodeFacts& node : nodes) stock.Add(node);
   for (const v1alpha1::GPUPartitionAllocation& part : promised) stock.Promise(part);
   return std::move(stock.stock);
 }
 
-bool IsFree(const GpuStock& stock, const v1alpha1::GPUPartitionAllocation& part) {
-  for (const composer::NodeDevices& node : stock.inventory.nodes)
+bool IsFree(const composer::Inventory& inventory, const v1alpha1::GPUPartitionAllocation& part) {
+  for (const composer::NodeDevices& node : inventory.nodes)
     for (const composer::Gpu& gpu : node.gpus) {
       if (node.name != part.node() || gpu.name != part.gpu()) continue;
-      const MigLayout& layout = stock.inventory.layouts[static_cast<size_t>(gpu.layout)];
+      if (part.profile().empty()) return !gpu.taken && gpu.gives_whole && gpu.used.Empty();
+      if (gpu.layout < 0) return false;
+      const MigLayout& layout = inventory.layouts[static_cast<size_t>(gpu.layout)];
       const int profile = layout.Find(part.profile());
       return !gpu.taken && profile >= 0 &&
              layout.CanTake(gpu.used, profile, {part.start(), part.size()});

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "ashlar/agent/v1/node_agent.pb.h"
 #include "ashlar/v1alpha1/gpu_partition.pb.h"
 #include "controller/composer/node_devices.h"
+#include "lib/base/json.h"
 
 namespace ashlar::controller {
 
@@ -17,7 +19,11 @@ struct GpuNodeFacts {
   std::string name;
   std::string problem;  // why nothing new is placed there; empty: usable
   const agent::v1::Inventory* inventory = nullptr;  // the last report; nullptr: there was none
+  std::vector<std::string> held = {};               // devices that claims have, by the API
 };
+
+// Whether a NodeInventory says that somebody else hands out the node's GPUs too.
+bool HasOwnershipConflict(const Json& inventory);
 
 struct GpuProfileFacts {
   int64_t memory = 0;
@@ -30,13 +36,20 @@ struct GpuStock {
   std::map<std::string, std::string> architectures;  // by UUID
 };
 
+enum class GpuUse {
+  kParts,          // GPUs that can be divided
+  kPartsAndWhole,  // all, and what of them can only be given whole is not divided
+};
+
 // What is not free: instances, whoever made them, but those that are kept for nobody; what agents
-// were told that claims have; and `promised`. Not what the claim of uid `own_claim` has.
+// were told that claims have; `held`; and `promised`, of which a place without a profile is all of
+// the GPU. Not what the claims of the uids `own_claims` have.
 GpuStock StockOf(const std::vector<GpuNodeFacts>& nodes,
                  const std::vector<v1alpha1::GPUPartitionAllocation>& promised,
-                 const std::string& own_claim);
+                 const std::set<std::string>& own_claims, GpuUse use = GpuUse::kParts);
 
-// Whether the part could be made, or is the own claim's. False: the node or the GPU is not there.
-bool IsFree(const GpuStock& stock, const v1alpha1::GPUPartitionAllocation& part);
+// Whether the part could be made (of one without a profile: the GPU given whole), or is the own
+// claims'. False: the node or the GPU is not there.
+bool IsFree(const composer::Inventory& inventory, const v1alpha1::GPUPartitionAllocation& part);
 
 }  // namespace ashlar::controller

@@ -175,16 +175,32 @@ k8s::Device Whole(const Gpu& gpu, k8s::Device device) {
   return device;
 }
 
+// `size` 0: the device is the whole GPU.
+void AddReservation(const GpuDevicesFacts& facts, const Gpu& gpu, int start, int size,
+                    k8s::Device& device) {
+  for (const ReservedPlace& place : facts.reserved) {
+    if (place.gpu != gpu.uuid()) continue;
+    const bool apart = size > 0 && place.size > 0 &&
+                       (start + size <= place.start || place.start + place.size <= start);
+    if (!apart) return AddTaint(device, kReservedTaint, place.owner, "NoSchedule");
+  }
+}
+
 std::vector<k8s::Device> DevicesOf(const GpuDevicesFacts& facts, const Gpu& gpu,
                                    absl::Time& until) {
   k8s::Device common = Describe(facts.inventory, gpu);
   if (facts.agent_silent) AddTaint(common, kAgentSilentTaint, "", "NoSchedule");
   AddHealth(facts, gpu, common, until);
   std::vector<k8s::Device> devices;
-  if (!gpu.mig().enabled()) devices.push_back(Whole(gpu, common));
+  if (!gpu.mig().enabled()) {
+    devices.push_back(Whole(gpu, common));
+    AddReservation(facts, gpu, 0, 0, devices.back());
+  }
   for (const MigProfile& profile : gpu.mig().profiles())
-    for (const v1alpha1::MigPlacement& place : profile.placements())
+    for (const v1alpha1::MigPlacement& place : profile.placements()) {
       devices.push_back(Part(gpu, profile, place, common));
+      AddReservation(facts, gpu, place.start(), place.size(), devices.back());
+    }
   return devices;
 }
 

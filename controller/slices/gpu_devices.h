@@ -8,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "ashlar/agent/v1/node_agent.pb.h"
+#include "controller/dra_names/device_names.h"
 #include "controller/slices/slice_pool.h"
 #include "lib/base/json.h"
 
@@ -18,10 +19,19 @@ inline constexpr char kGpuLostTaint[] = "ashlar.dev/gpu-lost";          // NoExe
 inline constexpr char kGpuRecoveryTaint[] = "ashlar.dev/gpu-recovery";  // NoSchedule; the action
 inline constexpr char kGpuXidTaint[] = "ashlar.dev/gpu-xid";            // NoSchedule; the number
 
+// A place that is promised to the Composition of the uid.
+struct ReservedPlace {
+  std::string gpu;  // UUID
+  int start = 0;    // memory slices
+  int size = 0;     // 0: all of the GPU
+  std::string owner;
+};
+
 struct GpuDevicesFacts {
   const agent::v1::Inventory& inventory;
   bool agent_silent = false;
   absl::Time now;
+  std::vector<ReservedPlace> reserved = {};
 };
 
 struct GpuDevices {
@@ -31,8 +41,10 @@ struct GpuDevices {
   absl::Time until = absl::InfiniteFuture();
 };
 
-// A GPU that can be divided is published in parts; one that is not divided now also as a whole,
-// which takes all counters. What instances that others made have is not in the counters.
+// Devices that would take of a reserved place have the taint kReservedTaint, which the claims of
+// its owner tolerate. A GPU that can be divided is published in parts; one that is not divided now
+// also as a whole, which takes all counters. What instances that others made have is not in the
+// counters.
 GpuDevices DevicesOfGpus(const GpuDevicesFacts& facts);
 
 // Who else hands out the node's GPUs, for people; empty: nobody. `slices` are ResourceSlices of

@@ -171,5 +171,27 @@ TEST(GpuDevices, NvidiasPluginAndDriverAreOtherOwners) {
   EXPECT_EQ(OtherGpuOwner(Json(), true), "ResourceSlices of gpu.nvidia.com");
 }
 
+TEST(GpuDevices, WhatTakesOfAReservedPlaceIsForItsOwnerAlone) {
+  agent::v1::Inventory inventory;
+  *inventory.add_gpus() = H100(0, false);
+  *inventory.add_gpus() = H100(1, false);
+  const std::string first = inventory.gpus(0).uuid(), second = inventory.gpus(1).uuid();
+  const GpuDevices devices = DevicesOfGpus(
+      {inventory, false, absl::UnixEpoch(), {{first, 4, 4, "uid-a"}, {second, 0, 0, "uid-b"}}});
+  const auto owner = [&](const std::string& name) -> std::string {
+    for (const k8s::Device& device : Flat(devices))
+      if (device.name() == name)
+        return device.taints().empty() ? "nobody" : device.taints(0).value();
+    return "absent";
+  };
+  EXPECT_EQ(owner(GpuPartDeviceName(first, "3g.40gb", 4, 4)), "uid-a");
+  EXPECT_EQ(owner(GpuPartDeviceName(first, "1g.10gb", 6, 1)), "uid-a");
+  EXPECT_EQ(owner(GpuPartDeviceName(first, "3g.40gb", 0, 4)), "nobody");
+  EXPECT_EQ(owner(GpuPartDeviceName(first, "1g.10gb", 3, 1)), "nobody");
+  EXPECT_EQ(owner(GpuDeviceName(first)), "uid-a");
+  EXPECT_EQ(owner(GpuDeviceName(second)), "uid-b");
+  EXPECT_EQ(owner(GpuPartDeviceName(second, "1g.10gb", 0, 1)), "uid-b");
+}
+
 }  // namespace
 }  // namespace ashlar::controller

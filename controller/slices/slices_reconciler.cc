@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "ashlar/k8s/resource.codec.h"
+#include "ashlar/v1alpha1/composition.codec.h"
 #include "controller/dra_names/device_names.h"
 #include "controller/dra_names/drive_names.h"
 #include "controller/slices/drive_devices.h"
@@ -104,11 +105,25 @@ absl::Status SlicesReconciler::PublishDrives(Pass& pass) {
 
 absl::Status SlicesReconciler::PublishGpus(Pass& pass) {
   if (!GpusAreOurs(pass.node)) return Publish(pass, kGpuDriver, parts_.gpu_slices, {});
-  const GpuDevices devices = DevicesOfGpus(
-      {pass.agent.report->inventory(),
-       pass.agent.state != AgentState::kHeard && !pass.agent.settling, parts_.clock.Now()});
+  const GpuDevices devices =
+      DevicesOfGpus({pass.agent.report->inventory(),
+                     pass.agent.state != AgentState::kHeard && !pass.agent.settling,
+                     parts_.clock.Now(), ReservedOn(pass.node)});
   pass.until = std::min(pass.until, devices.until);
   return Publish(pass, kGpuDriver, parts_.gpu_slices, devices.slices);
+}
+
+std::vector<ReservedPlace> SlicesReconciler::ReservedOn(const std::string& node) const {
+  std::vector<ReservedPlace> reserved;
+  for (const runtime::ObjectPtr& object : parts_.compositions.List()) {
+    const auto composition = api::FromJson<v1alpha1::Composition>(*object);
+    if (!composition.ok()) continue;  // it has chosen nothing
+    for (const v1alpha1::ComposedMember& member : composition->status().members())
+      for (const v1alpha1::ComposedGPU& gpu : member.gpus())
+        if (member.node() == node)
+          reserved.push_back({gpu.gpu(), gpu.start(), gpu.size(), composition->metadata().uid()});
+  }
+  return reserved;
 }
 
 bool SlicesReconciler::GpusAreOurs(const std::string& node) const {

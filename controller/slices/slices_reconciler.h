@@ -27,6 +27,7 @@ struct SlicesReconcilerParts {
   const runtime::Cache& volumes;
   const runtime::Cache& nodes;
   const runtime::Cache& node_inventories;
+  const runtime::Cache& compositions;
   const AgentDirectory& agents;
   Clock& clock;
   metrics::Registry& metrics;
@@ -53,6 +54,7 @@ class SlicesReconciler final : public runtime::Reconciler {
   absl::Status Publish(const Pass& pass, const char* driver, runtime::Informer& slices,
                        const std::vector<SliceContent>& contents);
   absl::Status Write(const Pass& pass, runtime::Informer& slices, const SliceWrite& write);
+  std::vector<ReservedPlace> ReservedOn(const std::string& node) const;
   bool GpusAreOurs(const std::string& node) const;
 
   const SlicesReconcilerParts parts_;

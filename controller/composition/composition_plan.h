@@ -1,0 +1,97 @@
+// What is to be done about one Composition, and what its status says: decided from facts alone.
+//
+//   status.members   what exists of it          step
+//   ──────────────   ────────────────────────   ──────────────────────────────────────────────
+//   none             nothing                    kChoose (the choice is a promise once it is
+//                                               written) or kRefuse
+//   some             not all Volumes            kCarve: the bytes are the Composition's now
+//   some             a Volume cannot be         kBeginRelease, to choose anew
+//                    carved, or a GPU was
+//                    taken before its use
+//   some             all Volumes, not all       kProvision
+//                    claims
+//   some             all                        kObserve; kBeginRelease when nobody has used it
+//                                               for its time
+//   Released=False   something                  kRelease
+//   Released=False   nothing                    kEndRelease: Released=True, or to choose anew
+//   being deleted    something, or nothing      kRelease, or kDropFinalizer
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "ashlar/k8s/resource.pb.h"
+#include "ashlar/v1alpha1/composition.pb.h"
+#include "ashlar/v1alpha1/volume.pb.h"
+#include "controller/composition/device_stock.h"
+
+namespace ashlar::controller {
+
+// Of the kinds that are made for it, names of what bears the uid of the Composition.
+struct ComposedObjects {
+  std::map<std::string, v1alpha1::Volume> volumes;
+  std::map<std::string, k8s::ResourceClaim> claims;
+  std::set<std::string> persistent_volumes;
+  std::set<std::string> volume_claims;
+  std::set<std::string> config_maps;
+
+  bool Empty() const {
+    return volumes.empty() && claims.empty() && persistent_volumes.empty() &&
+           volume_claims.empty() && config_maps.empty();
+  }
+};
+
+struct CompositionFacts {
+  v1alpha1::Composition object;  // its spec with its class
+  v1alpha1::CompositionClassSpec its_class;
+  bool class_missing = false;  // it names one that there is none of
+  bool has_finalizer = false;
+  bool serves_claims = true;  // resource.k8s.io/v1
+  ComposedObjects made;
+  // What there is without what others have, as far as it has no members also without what is
+  // promised to others.
+  DeviceStock stock;
+};
+
+enum class CompositionStep {
+  kNothing,
+  kRefuse,
+  kTakeFinalizer,
+  kChoose,
+  kCarve,
+  kProvision,
+  kObserve,
+  kBeginRelease,
+  kRelease,
+  kEndRelease,
+  kDropFinalizer,
+};
+
+struct CompositionDecision {
+  CompositionStep step = CompositionStep::kNothing;
+  std::string reason, message;                                // of kRefuse and kBeginRelease
+  std::vector<v1alpha1::CompositionMisfit> unsatisfied = {};  // of kRefuse
+  std::vector<v1alpha1::ComposedMember> members = {};         // of kChoose
+};
+
+CompositionDecision DecideComposition(const CompositionFacts& facts, absl::Time now);
+
+// How long devices are kept that nobody uses.
+absl::Duration TimeToLive(const v1alpha1::CompositionSpec& spec);
+// Whether pods have, or are given, any of it.
+bool IsUsed(const ComposedObjects& made);
+
+// The changes to the status of `facts.object`. Each keeps what it does not speak of.
+void SetRefused(CompositionFacts& facts, const CompositionDecision& decision, absl::Time now);
+void SetChosen(CompositionFacts& facts, const CompositionDecision& decision, absl::Time now);
+void SetCarving(CompositionFacts& facts, absl::Time now);
+void SetProvisioning(CompositionFacts& facts, const std::string& reason, const std::string& message,
+                     absl::Time now);
+void SetObserved(CompositionFacts& facts, absl::Time now);
+void SetReleasing(CompositionFacts& facts, const CompositionDecision& decision, absl::Time now);
+void SetReleased(CompositionFacts& facts, absl::Time now);
+
+}  // namespace ashlar::controller

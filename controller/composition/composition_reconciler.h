@@ -1,0 +1,92 @@
+// CompositionReconciler: chooses devices for gangs, has their volumes carved, makes what pods name,
+// and takes all of it back. What is to be done is decided in composition_plan.h. One key at a time:
+// a choice must be seen by the next one. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "controller/agents/agent_directory.h"
+#include "controller/composition/composition_plan.h"
+#include "controller/objects/event_sink.h"
+#include "controller/objects/object_writer.h"
+#include "lib/base/clock.h"
+#include "lib/runtime/cache.h"
+#include "lib/runtime/reconciler.h"
+
+namespace ashlar::controller {
+
+// All must outlive the reconciler.
+struct CompositionReconcilerParts {
+  kube::Client& client;
+  const runtime::Cache& compositions;
+  const runtime::Cache& classes;
+  const runtime::Cache& volumes;
+  const runtime::Cache& gpu_partitions;
+  const runtime::Cache* claims;  // nullptr: the API server does not serve resource.k8s.io/v1
+  const runtime::Cache& node_inventories;
+  const runtime::Cache& nodes;
+  ObjectWriter& writer;  // of Compositions
+  ObjectWriter& volume_writer;
+  const AgentDirectory& agents;
+  EventSink& events;
+  Clock& clock;
+};
+
+struct CompositionReconcilerOptions {
+  // How often is looked for what nobody tells of, and tried again what did not go.
+  absl::Duration look = absl::Seconds(30);
+  // The same while something is on its way.
+  absl::Duration soon = absl::Seconds(1);
+};
+
+class CompositionReconciler final : public runtime::Reconciler {
+ public:
+  CompositionReconciler(CompositionReconcilerOptions options, CompositionReconcilerParts parts)
+      : options_(options), parts_(parts) {}
+
+  absl::StatusOr<runtime::Action> Reconcile(const CallContext& context,
+                                            const api::ObjectKey& key) override;
+
+ private:
+  struct Pass {
+    const CallContext& context;
+    runtime::ObjectPtr object;
+    CompositionFacts facts;
+    // Held for `facts`.
+    std::vector<std::shared_ptr<const AgentReport>> reports;
+    v1alpha1::CompositionStatus status_before;
+  };
+  using Result = absl::StatusOr<runtime::Action>;
+
+  absl::Status Gather(Pass& pass) const;
+  absl::Status GatherMade(Pass& pass) const;
+  absl::Status GatherNamed(Pass& pass, const api::KindInfo& kind,
+                           std::set<std::string>& names) const;
+  absl::Status GatherStock(Pass& pass) const;
+  absl::StatusOr<std::vector<ComposableNode>> GatherNodes(Pass& pass) const;
+  std::vector<v1alpha1::GPUPartitionAllocation> PromisedParts(const api::ObjectKey& own) const;
+  std::vector<PromisedBytes> PromisedToOthers(const api::ObjectKey& own) const;
+
+  Result Act(Pass& pass, const CompositionDecision& decision);
+  Result Carve(Pass& pass);
+  Result Provision(Pass& pass);
+  // The first thing that does not go, or OK.
+  absl::Status MakeAll(Pass& pass);
+  absl::Status Make(Pass& pass, const api::KindInfo& kind, const Json& object);
+  Result Release(Pass& pass);
+  absl::Status Delete(Pass& pass, const api::KindInfo& kind, const api::ObjectKey& key);
+  Result EndRelease(Pass& pass);
+  absl::Status WriteStatus(Pass& pass);
+
+  const CompositionReconcilerOptions options_;
+  const CompositionReconcilerParts parts_;
+};
+
+// What the Compositions of the cache but `own` have of GPUs, as places that are promised.
+std::vector<v1alpha1::GPUPartitionAllocation> PartsOfCompositions(
+    const runtime::Cache& compositions, const api::ObjectKey& own);
+
+}  // namespace ashlar::controller
