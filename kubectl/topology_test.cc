@@ -40,6 +40,12 @@ constexpr char kNode[] = R"(
       paths { pcie_root: "pci0000:16" pci: "0000:16:01.0" pci: "0000:17:00.0" pci: "0000:18:00.0" numa_node: 0 }
     }
     drives { id: "d2" device: "/dev/vda" transport: "virtio" state: "InUse" reason: "mounted at /" }
+    nics {
+      pci_address: "0000:1b:00.0" interfaces: "ens1f0" rdma_devices: "mlx5_0" link_layer: "Ethernet" link_up: true
+      speed_mbits: 200000 numa_node: 0 pcie_root: "pci0000:16"
+      pci: "0000:16:01.0" pci: "0000:17:00.0" pci: "0000:19:00.0" pci: "0000:1b:00.0"
+    }
+    nics { pci_address: "0000:91:00.0" rdma_devices: "mlx5_1" link_layer: "InfiniBand" numa_node: 1 }
     paths { gpu: "GPU-1" drive: "eui.1" level: "Switch" peer_to_peer: "Yes" }
     paths { gpu: "GPU-2" drive: "eui.1" level: "System" peer_to_peer: "No" reason: "they share no root complex" }
   })";
@@ -51,10 +57,12 @@ TEST(TopologyTree, DevicesHangBelowTheNearestThingTheyAreBehind) {
             "│  └─ root pci0000:16\n"
             "│     └─ switch 0000:17:00.0\n"
             "│        ├─ switch 0000:19:00.0\n"
-            "│        │  └─ GPU   0000:1a:00.0  H100  GPU-1  80Gi  MIG: 3g.40gb\n"
+            "│        │  ├─ GPU   0000:1a:00.0  H100  GPU-1  80Gi  MIG: 3g.40gb\n"
+            "│        │  └─ NIC   0000:1b:00.0  ens1f0  mlx5_0  Ethernet  200 Gbit/s\n"
             "│        └─ NVMe  0000:18:00.0  nvme0n1  M1  S1  64Gi  free\n"
             "├─ NUMA node 1\n"
-            "│  └─ GPU   0000:90:00.0  GPU-2  ! it is lost  ! wants: Reset\n"
+            "│  ├─ GPU   0000:90:00.0  GPU-2  ! it is lost  ! wants: Reset\n"
+            "│  └─ NIC   0000:91:00.0  mlx5_1  InfiniBand  down\n"
             "└─ elsewhere\n"
             "   └─ drive  vda  in use: mounted at /\n"
             "NVLink clique c1-3: 0000:1a:00.0\n"

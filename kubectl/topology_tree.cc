@@ -16,6 +16,7 @@ namespace {
 using v1alpha1::Domain;
 using v1alpha1::Drive;
 using v1alpha1::Gpu;
+using v1alpha1::Nic;
 using v1alpha1::NodeInventoryStatus;
 
 // What hangs on a domain: other domains first, then devices, each in its order.
@@ -85,6 +86,20 @@ std::string LineOf(const Drive& drive, absl::string_view address) {
   return line;
 }
 
+std::string LineOf(const Nic& nic) {
+  std::string line = absl::StrCat("NIC   ", nic.pci_address());
+  Say(line, absl::StrJoin(nic.interfaces(), " "));
+  Say(line, absl::StrJoin(nic.rdma_devices(), " "));
+  Say(line, nic.link_layer());
+  if (!nic.link_up())
+    Say(line, "down");
+  else if (nic.speed_mbits() >= 1000)
+    Say(line, absl::StrCat(nic.speed_mbits() / 1000, " Gbit/s"));
+  else if (nic.has_speed_mbits())
+    Say(line, absl::StrCat(nic.speed_mbits(), " Mbit/s"));
+  return line;
+}
+
 class Tree {
  public:
   explicit Tree(const NodeInventoryStatus& status) {
@@ -99,6 +114,9 @@ class Tree {
     for (const Gpu& gpu : status.gpus())
       Hang({gpu.pci().begin(), gpu.pci().end()}, gpu.pcie_root(), gpu.numa_node(),
            gpu.pci_address(), LineOf(gpu));
+    for (const Nic& nic : status.nics())
+      Hang({nic.pci().begin(), nic.pci().end()}, nic.pcie_root(), nic.numa_node(),
+           nic.pci_address(), LineOf(nic));
     for (const Drive& drive : status.drives()) {
       for (const auto& path : drive.paths())
         Hang({path.pci().begin(), path.pci().end()}, path.pcie_root(), path.numa_node(),

@@ -26,6 +26,7 @@ void CopyGpus(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStat
   *status.mutable_gpus() = inventory.gpus();
   *status.mutable_domains() = inventory.domains();
   *status.mutable_paths() = inventory.paths();
+  *status.mutable_nics() = inventory.nics();
 }
 
 void CopyInventory(const agent::v1::Inventory& inventory, v1alpha1::NodeInventoryStatus& status) {

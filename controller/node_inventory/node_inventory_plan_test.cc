@@ -62,6 +62,7 @@ TEST_F(NodeInventoryPlanTest, GpusAndHowTheyLieAreAsTheAgentTellsThem) {
   inventory_.add_domains()->set_name("numa-0");
   inventory_.add_paths()->set_level("Switch");
   inventory_.mutable_gds()->set_nvidia_fs(true);
+  inventory_.add_nics()->set_pci_address("0000:43:00.0");
   EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");
   const v1alpha1::NodeInventoryStatus& status = facts_.object.status();
   EXPECT_EQ(status.gpu_count(), 1);
@@ -69,6 +70,7 @@ TEST_F(NodeInventoryPlanTest, GpusAndHowTheyLieAreAsTheAgentTellsThem) {
   EXPECT_EQ(status.domains(0).name(), "numa-0");
   EXPECT_EQ(status.paths(0).level(), "Switch");
   EXPECT_TRUE(status.gds().nvidia_fs());
+  EXPECT_EQ(status.nics(0).pci_address(), "0000:43:00.0");
   inventory_.clear_gpus();
   inventory_.mutable_gpu_driver()->set_state("NoLibrary");
   EXPECT_EQ(Condition("DevicesHealthy"), "True Healthy: ");

@@ -246,6 +246,7 @@ void Fill(const MachineReport& machine, pb::Inventory& inventory) {
   inventory.mutable_gpus()->Assign(machine.gpus.gpus.begin(), machine.gpus.gpus.end());
   inventory.mutable_domains()->Assign(machine.domains.begin(), machine.domains.end());
   inventory.mutable_paths()->Assign(machine.paths.begin(), machine.paths.end());
+  inventory.mutable_nics()->Assign(machine.nics.begin(), machine.nics.end());
   if (!machine.gpus.gpus.empty()) *inventory.mutable_gds() = machine.gds;
 }
 

@@ -17,8 +17,9 @@ namespace {
 constexpr sys::KernelVersion kKernelWithP2p{6, 2};
 constexpr int kDriverWithP2p = 565;
 
-std::vector<std::string> Pci(const v1alpha1::Gpu& gpu) {
-  return {gpu.pci().begin(), gpu.pci().end()};
+template <class Device>
+std::vector<std::string> Pci(const Device& device) {
+  return {device.pci().begin(), device.pci().end()};
 }
 
 PciFunction Function(const TreeFacts& facts, const std::string& address) {
@@ -111,6 +112,15 @@ void AddWay(const TreeFacts& facts, const std::vector<std::string>& pci, const s
   }
 }
 
+// Sets its pcie_switch.
+template <class Device>
+void AddWayOf(const TreeFacts& facts, Device& device,
+              std::map<std::string, v1alpha1::Domain>& domains) {
+  const std::vector<std::string> pci = Pci(device), switches = SwitchesOf(facts, pci);
+  device.set_pcie_switch(switches.empty() ? "" : switches.back());
+  AddWay(facts, pci, device.pcie_root(), device.numa_node(), domains);
+}
+
 }  // namespace
 
 void PlaceGpus(const std::string& sys_root, std::vector<v1alpha1::Gpu>& gpus) {
@@ -126,7 +136,8 @@ void PlaceGpus(const std::string& sys_root, std::vector<v1alpha1::Gpu>& gpus) {
 }
 
 TreeFacts ReadTreeFacts(const std::string& sys_root, const std::string& proc_root,
-                        const std::vector<v1alpha1::Gpu>& gpus, const std::vector<Drive>& drives) {
+                        const std::vector<v1alpha1::Gpu>& gpus, const std::vector<Drive>& drives,
+                        const std::vector<v1alpha1::Nic>& nics) {
   TreeFacts facts;
   const auto read = [&](const auto& pci) {
     for (const std::string& address : pci)
@@ -134,6 +145,7 @@ TreeFacts ReadTreeFacts(const std::string& sys_root, const std::string& proc_roo
         facts.functions[address] = ReadPciFunction(sys_root, address);
   };
   for (const v1alpha1::Gpu& gpu : gpus) read(gpu.pci());
+  for (const v1alpha1::Nic& nic : nics) read(nic.pci());
   for (const Drive& drive : drives)
     if (drive.transport == "nvme")
       for (const DrivePath& path : drive.paths) read(path.pci);
@@ -162,12 +174,11 @@ std::vector<std::string> SwitchesOf(const TreeFacts& facts, const std::vector<st
 }
 
 std::vector<v1alpha1::Domain> FindDomains(const TreeFacts& facts, std::vector<v1alpha1::Gpu>& gpus,
-                                          const std::vector<Drive>& drives) {
+                                          const std::vector<Drive>& drives,
+                                          std::vector<v1alpha1::Nic>& nics) {
   std::map<std::string, v1alpha1::Domain> domains;
   for (v1alpha1::Gpu& gpu : gpus) {
-    const std::vector<std::string> pci = Pci(gpu), switches = SwitchesOf(facts, pci);
-    gpu.set_pcie_switch(switches.empty() ? "" : switches.back());
-    AddWay(facts, pci, gpu.pcie_root(), gpu.numa_node(), domains);
+    AddWayOf(facts, gpu, domains);
     if (!gpu.fabric().cluster_uuid().empty())
       Add(domains, absl::StrCat("nvlink-", gpu.fabric().cluster_uuid(), "-", gpu.fabric().clique()),
           "NVLinkClique", "");
@@ -176,6 +187,7 @@ std::vector<v1alpha1::Domain> FindDomains(const TreeFacts& facts, std::vector<v1
     for (const DrivePath& path : drive.paths)
       if (drive.transport == "nvme")
         AddWay(facts, path.pci, path.pcie_root, path.numa_node, domains);
+  for (v1alpha1::Nic& nic : nics) AddWayOf(facts, nic, domains);
   std::vector<v1alpha1::Domain> list;
   for (auto& [name, domain] : domains) list.push_back(std::move(domain));
   return list;

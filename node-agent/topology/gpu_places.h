@@ -20,22 +20,24 @@ void PlaceGpus(const std::string& sys_root, std::vector<v1alpha1::Gpu>& gpus);
 
 // What a way from a drive into a GPU's memory depends on.
 struct TreeFacts {
-  std::map<std::string, PciFunction> functions;  // by address: those above GPUs and NVMe drives
+  std::map<std::string, PciFunction> functions;  // by address: those above GPUs, NVMe drives, NICs
   bool nvidia_fs = false;                        // the module is loaded
   bool open_driver = false;                      // NVIDIA's open kernel modules
   int driver = 0;                                // their major version; 0: not known
   sys::KernelVersion kernel;
 };
 TreeFacts ReadTreeFacts(const std::string& sys_root, const std::string& proc_root,
-                        const std::vector<v1alpha1::Gpu>& gpus, const std::vector<Drive>& drives);
+                        const std::vector<v1alpha1::Gpu>& gpus, const std::vector<Drive>& drives,
+                        const std::vector<v1alpha1::Nic>& nics);
 
 // Addresses of the upstream ports of switches in `pci`, from the root on. Where ports are not
 // known, a switch is two functions behind the root port.
 std::vector<std::string> SwitchesOf(const TreeFacts& facts, const std::vector<std::string>& pci);
 
-// The domains of GPUs and drives, by name. Sets pcie_switch of the GPUs.
+// The domains of GPUs, drives and network adapters, by name. Sets pcie_switch of GPUs and adapters.
 std::vector<v1alpha1::Domain> FindDomains(const TreeFacts& facts, std::vector<v1alpha1::Gpu>& gpus,
-                                          const std::vector<Drive>& drives);
+                                          const std::vector<Drive>& drives,
+                                          std::vector<v1alpha1::Nic>& nics);
 
 // Every GPU with every NVMe drive, by PCI address of the GPU and id of the drive. Of a drive with
 // several paths the nearest counts.

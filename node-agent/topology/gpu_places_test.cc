@@ -49,6 +49,7 @@ class GpuPlacesTest : public testing::Test {
   TreeFacts facts_;
   std::vector<v1alpha1::Gpu> gpus_;
   std::vector<Drive> drives_;
+  std::vector<v1alpha1::Nic> nics_;
 };
 
 TEST_F(GpuPlacesTest, TheNearestThingSharedIsTheLevel) {
@@ -118,17 +119,24 @@ TEST_F(GpuPlacesTest, AcrossRootsNobodyKnows) {
 
 TEST_F(GpuPlacesTest, DomainsAreATree) {
   AddDrive("a", kOtherSocket, "pci0000:80", 1);
+  v1alpha1::Nic& nic = nics_.emplace_back();
+  nic.set_numa_node(-1);
+  nic.set_pcie_root("pci0000:60");
+  for (const char* address : {"0000:60:00.0", "0000:61:00.0", "0000:62:00.0", "0000:63:00.0"})
+    nic.add_pci(address);
   gpus_[0].mutable_fabric()->set_cluster_uuid("c1");
   gpus_[0].mutable_fabric()->set_clique(3);
   std::vector<std::string> told;
-  for (const v1alpha1::Domain& domain : FindDomains(facts_, gpus_, drives_))
+  for (const v1alpha1::Domain& domain : FindDomains(facts_, gpus_, drives_, nics_))
     told.push_back(absl::StrCat(domain.kind(), " ", domain.name(), " in ", domain.parent()));
   EXPECT_THAT(told, ElementsAre("NUMANode numa-0 in ", "NUMANode numa-1 in ",
                                 "NVLinkClique nvlink-c1-3 in ", "PCIeRoot pci0000:40 in numa-0",
-                                "PCIeRoot pci0000:80 in numa-1",
+                                "PCIeRoot pci0000:60 in ", "PCIeRoot pci0000:80 in numa-1",
                                 "PCIeSwitch switch-0000:41:00.0 in pci0000:40",
+                                "PCIeSwitch switch-0000:61:00.0 in pci0000:60",
                                 "PCIeSwitch switch-0000:81:00.0 in pci0000:80"));
   EXPECT_EQ(gpus_[0].pcie_switch(), "0000:41:00.0");
+  EXPECT_EQ(nics_[0].pcie_switch(), "0000:61:00.0");
 }
 
 TEST_F(GpuPlacesTest, DrivesThatAreNoNvmeHaveNoPaths) {

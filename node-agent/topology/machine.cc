@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "node-agent/topology/nics.h"
+
 namespace ashlar::node_agent {
 namespace {
 
@@ -16,7 +18,7 @@ bool Differ(const std::vector<Message>& a, const std::vector<Message>& b) {
 
 bool IsNews(const MachineReport& before, const MachineReport& after) {
   return IsNews(before.gpus, after.gpus) || Differ(before.domains, after.domains) ||
-         Differ(before.paths, after.paths) ||
+         Differ(before.paths, after.paths) || Differ(before.nics, after.nics) ||
          before.gds.SerializeAsString() != after.gds.SerializeAsString() ||
          before.partitions != after.partitions;
 }
@@ -32,12 +34,14 @@ const MachineReport& Machine::Look() {
   if (now == seen_ && !drives_changed_) return report_;
   seen_ = std::move(now);
   drives_changed_ = false;
-  report_ = {*seen_, {}, {}, {}, std::move(report_.partitions)};
+  report_ = {*seen_, {}, {}, {}, {}, std::move(report_.partitions)};
   std::vector<v1alpha1::Gpu>& gpus = report_.gpus.gpus;
   if (gpus.empty()) return report_;
   PlaceGpus(options_.sys_root, gpus);
-  const TreeFacts facts = ReadTreeFacts(options_.sys_root, options_.proc_root, gpus, drives_);
-  report_.domains = FindDomains(facts, gpus, drives_);
+  report_.nics = ReadNics(options_.sys_root);
+  const TreeFacts facts =
+      ReadTreeFacts(options_.sys_root, options_.proc_root, gpus, drives_, report_.nics);
+  report_.domains = FindDomains(facts, gpus, drives_, report_.nics);
   report_.paths = FindPaths(facts, gpus, drives_);
   report_.gds = FindGdsFacts(facts);
   return report_;

@@ -19,6 +19,7 @@ struct MachineReport {
   std::vector<v1alpha1::Domain> domains;  // empty without GPUs, as the rest
   std::vector<v1alpha1::GpuDrivePath> paths;
   v1alpha1::GdsFacts gds;
+  std::vector<v1alpha1::Nic> nics;
   std::vector<GpuPartition> partitions;  // that the agent made
 };
 

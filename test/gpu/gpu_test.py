@@ -68,6 +68,9 @@ class Gpus(Case):
         self.assertEqual(domains, tree)
         self.assertEqual(len(inventory["domains"]) - len(domains), 1, "one clique")
 
+        self.assertEqual([(nic["pci"], nic["numaNode"], nic["pcieRoot"], nic["pcieSwitch"]) for nic in inventory["nics"]],
+                         [(nic["pci"], nic["numa"], ["pci0000:40", "pci0000:80"][nic["numa"]], nic["pci"][1]) for nic in self.guest.build.nics])
+
         disks = {said["id"]: disk for disk, _, said in self.drives()}
         uuids = {its["uuid"]: next(gpu for gpu in self.gpus if gpu["pci"][-1] == address) for address, its in said.items()}
         levels = {(path["gpu"], path["drive"]): path["level"] for path in inventory["paths"]}

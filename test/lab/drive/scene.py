@@ -84,6 +84,7 @@ class Build:
     def __init__(self):
         self.arguments, self.disks = [], []
         self.gpus = []  # {"model": as the stand-in for NVML knows it, "pci": [...], "numa": n}
+        self.nics = []  # {"pci": [...], "numa": n}
         self.controllers = {}  # of NVMe: QEMU's id: (PCI address, the argument that makes it)
         self.subsystems = {}  # name: disks
         self.numa, self.last_bus, self._ids = -1, 0, 0
@@ -192,6 +193,14 @@ class Gpu:
     def build(self, b, bus, slot):
         b.gpus.append({"model": self.model, **b.path(bus, slot)})
         b.device(f"edu,bus={bus.name},addr={slot:#x}")
+
+
+class Nic:
+    """A network adapter that nothing is plugged into."""
+
+    def build(self, b, bus, slot):
+        b.nics.append(b.path(bus, slot))
+        b.device(f"virtio-net-pci,disable-legacy=on,bus={bus.name},addr={slot:#x},romfile=")
 
 
 class RootPort:
