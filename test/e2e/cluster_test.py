@@ -11,6 +11,7 @@ from installation import Installation  # noqa: E402, F401
 from attributes import Attributes  # noqa: E402, F401
 from capacity import Capacity  # noqa: E402, F401
 from claims import Claims  # noqa: E402, F401
+from compositions import Compositions  # noqa: E402, F401
 from devices import Devices  # noqa: E402, F401
 from refusals import Refusals  # noqa: E402, F401
 from snapshots import Snapshots  # noqa: E402, F401
