@@ -16,6 +16,10 @@ const char* DefaultFsType(absl::string_view backend);
 // InvalidArgument names pool and backend if the backend's volumes can't be held to limits.
 absl::Status CheckLimits(const Json& pool, const MutableParameters& attributes);
 
+// InvalidArgument names the parameter if GPUDirect Storage cannot work on volumes as the plan wants
+// them.
+absl::Status CheckGpuDirect(const Json& pool, const CreateVolumePlan& plan);
+
 // Fills in what the plan leaves to the backend of its pool, and checks the plan against it.
 // InvalidArgument, OutOfRange: as ReadCreateVolume.
 absl::Status FitBackend(const Json& pool, const csi::v1::CreateVolumeRequest& request,

@@ -51,6 +51,7 @@ Volume WantedVolume(const CreateVolumePlan& plan, const Placement& nodes) {
   spec.set_fs_type(plan.fs_type);
   for (const std::string& node : nodes.allowed) spec.add_allowed_nodes(node);
   for (const std::string& node : nodes.preferred) spec.add_preferred_nodes(node);
+  spec.set_gpu_direct(plan.parameters.gpu_direct);
   Apply(plan.attributes, spec);
   // Where there is no choice the controller need not write one down.
   if (nodes.allowed.size() == 1) spec.set_node_name(nodes.allowed.front());
@@ -74,6 +75,8 @@ absl::Status CheckSame(const Volume& volume, const CreateVolumePlan& plan,
   if (spec.pool() != plan.parameters.pool) {
     return differs("pool", spec.pool(), plan.parameters.pool);
   }
+  if (spec.gpu_direct() != plan.parameters.gpu_direct)
+    return differs("gpuDirect", spec.gpu_direct(), plan.parameters.gpu_direct);
   const bool block = spec.mode() == "Block";
   if (block != plan.access.block) {
     return differs("mode", spec.mode(), plan.access.block ? "Block" : "Filesystem");
@@ -122,6 +125,8 @@ void Fill(const Volume& volume, csi::v1::Volume& out) {
   out.set_volume_id(volume.metadata().name());
   out.set_capacity_bytes(CarvedBytes(volume));
   (*out.mutable_volume_context())["pool"] = volume.spec().pool();
+  if (!volume.spec().gpu_direct().empty())
+    (*out.mutable_volume_context())[kGpuDirectContext] = volume.spec().gpu_direct();
   if (volume.spec().source().kind() == "Snapshot") {
     out.mutable_content_source()->mutable_snapshot()->set_snapshot_id(
         volume.spec().source().name());

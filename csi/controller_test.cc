@@ -1,5 +1,7 @@
 #include "csi/controller.h"
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "csi/names.h"
 #include "csi/publications.h"
 #include "csi/testing/carving_controller.h"
@@ -91,6 +93,39 @@ class ControllerTest : public testing::Test {
   std::jthread pool_thread_{[this](std::stop_token stop) { pool_informer_.Run(stop); }};
   CarvingController carver_{kube_};
 };
+
+TEST_F(ControllerTest, VolumesForGpuDirectStorageLieStraightOnADrive) {
+  CreateVolumeRequest request = Request("pvc-direct");
+  (*request.mutable_parameters())["gpuDirect"] = "Required";
+  EXPECT_EQ(
+      std::string(Create(request).status().message()),
+      "parameters[gpuDirect] 'Required': pool fast has the backend File, which puts something "
+      "between filesystem and drive; accepted: Partition, Namespace, WholeDrive");
+  for (const char* backend : {"LVM", "Directory", "Partition"}) {
+    SCOPED_TRACE(backend);
+    v1alpha1::Pool pool;
+    const std::string name = absl::AsciiStrToLower(backend);
+    pool.mutable_metadata()->set_name(name);
+    pool.mutable_spec()->set_backend(backend);
+    AddNode(pool, "n1", true, 1000 * kMiB, 800 * kMiB);
+    kube_.Put(api::Kind<v1alpha1::Pool>(), api::ToJson(pool));
+    (*request.mutable_parameters())["pool"] = name;
+    EXPECT_THAT(std::string(Create(request).status().message()),
+                backend == std::string("Partition")
+                    ? HasSubstr("ext4 needs data=ordered among the mountOptions")
+                    : HasSubstr(absl::StrCat("pool ", name, " has the backend ", backend)));
+  }
+  request.mutable_volume_capabilities(0)->mutable_mount()->add_mount_flags("data=ordered");
+  const auto response = Create(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->volume().volume_context().at("gpuDirect"), "Required");
+  EXPECT_EQ(Object("pvc-direct")->spec().gpu_direct(), "Required");
+  (*request.mutable_parameters())["gpuDirect"] = "Preferred";
+  EXPECT_EQ(Create(request).status().code(), StatusCode::kAlreadyExists);
+  (*request.mutable_parameters())["gpuDirect"] = "Always";
+  EXPECT_THAT(std::string(Create(request).status().message()),
+              HasSubstr("parameters[gpuDirect] 'Always' is not known; accepted: Required"));
+}
 
 TEST_F(ControllerTest, CreateWritesTheVolumeAndAnswersWhenItIsCarved) {
   CreateVolumeRequest request = Request();

@@ -111,6 +111,9 @@ absl::StatusOr<csi::v1::NodePublishVolumeResponse> Node::PublishVolume(
   } else {
     ASHLAR_RETURN_IF_ERROR(CheckPath("staging_target_path", request.staging_target_path()));
     publish.set_staging_path(request.staging_target_path());
+    if (const auto wish = request.volume_context().find(kGpuDirectContext);
+        wish != request.volume_context().end())
+      publish.set_gpu_direct(wish->second);
   }
   publish.set_target_path(request.target_path());
   publish.set_mode(ModeOf(access));

@@ -229,6 +229,15 @@ TEST_F(NodeTest, AVolumeOfAPodsOwnIsAskedForWithItsPoolAndSize) {
   EXPECT_EQ(node_.PublishVolume({}, publish).status().code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_F(NodeTest, TheAgentIsToldWhetherGpuDirectStorageIsWanted) {
+  csi::v1::NodePublishVolumeRequest publish = Publish(AccessMode::SINGLE_NODE_WRITER);
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().gpu_direct(), "");
+  (*publish.mutable_volume_context())["gpuDirect"] = "Required";
+  ASSERT_TRUE(node_.PublishVolume({}, publish).ok());
+  EXPECT_EQ(agent_.publish().gpu_direct(), "Required");
+}
+
 TEST_F(NodeTest, APodsOwnVolumeIsAskedForNearItsGpus) {
   csi::v1::NodePublishVolumeRequest publish = Publish(AccessMode::SINGLE_NODE_WRITER);
   publish.clear_staging_target_path();

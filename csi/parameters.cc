@@ -70,6 +70,12 @@ absl::Status ReadNearEnforcement(absl::string_view field, const std::string& val
   return CheckOneOf(field, value, {"Required", "Preferred"});
 }
 
+absl::Status ReadGpuDirect(absl::string_view field, const std::string& value,
+                           Parameters& parameters) {
+  parameters.gpu_direct = value;
+  return CheckOneOf(field, value, {"Required", "Preferred"});
+}
+
 // As the one who wrote the map knows it.
 const char* MapOf(Place place) {
   return place == Place::kInlineVolume ? "volumeAttributes" : "parameters";
@@ -114,6 +120,12 @@ const std::vector<ParameterRule>& ParameterRules() {
       {Place::kStorageClass, kFsType, "The filesystem of volumes that are not raw block devices.",
        "`ext4`, `xfs`; in pools of the backend Directory `btrfs` or `xfs`, as the pool lies on",
        "`ext4`; in pools of the backend Directory what the pool lies on", "ntfs", ReadFsType},
+      {Place::kStorageClass, "gpuDirect",
+       "That volumes are for GPUDirect Storage: their condition GPUDirect says which way cuFile "
+       "takes, and why; with `Required` no pod gets one where that is the compatibility mode.",
+       "`Required`, `Preferred`; the pool's backend must be Partition, Namespace or WholeDrive, "
+       "and ext4 needs `data=ordered` among the mountOptions",
+       "it is not looked at", "Maybe", ReadGpuDirect},
       {Place::kInlineVolume, "pool",
        "The Pool of the pod's node that the volume is carved from; it must allow it by "
        "`spec.inlineVolumes.maxSize`.",

@@ -14,6 +14,9 @@ namespace ashlar::csi_driver {
 
 using StringMap = google::protobuf::Map<std::string, std::string>;
 
+// Key of a volume's context that tells the node service of spec.gpuDirect.
+inline constexpr char kGpuDirectContext[] = "gpuDirect";
+
 enum class ParameterPlace {
   kStorageClass,  // StorageClass.parameters
   kInlineVolume,  // volumes[].csi.volumeAttributes of a pod
@@ -30,6 +33,7 @@ struct Parameters {
   bool near = false;
   std::string near_level;
   std::string near_enforcement;
+  std::string gpu_direct;  // Required, Preferred; empty: not asked for
 };
 
 struct ParameterRule {

@@ -40,6 +40,7 @@ bool SameButForUse(agent::v1::VolumeState a, agent::v1::VolumeState b) {
   for (agent::v1::VolumeState* volume : {&a, &b}) {
     volume->clear_staged();
     volume->clear_publications();
+    volume->clear_gpu_direct();
   }
   return Same(&a, b);
 }

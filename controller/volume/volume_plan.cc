@@ -129,6 +129,19 @@ void ObserveHealth(VolumeFacts& facts, absl::Time now) {
       absl::StrCat("the agent of node ", node, " does not know the volume any more"), now);
 }
 
+void ObserveGpuDirect(v1alpha1::Volume& volume, const agent::v1::VolumeState& state,
+                      absl::Time now) {
+  if (volume.spec().gpu_direct().empty()) return;
+  if (!state.has_gpu_direct())
+    return Set(volume, "GPUDirect", api::kUnknown, "NotPublished",
+               "which way cuFile takes is seen when a pod has the volume", now);
+  const std::string& mode = state.gpu_direct().mode();
+  const absl::string_view status = mode == "GDS"             ? api::kTrue
+                                   : mode == "Compatibility" ? api::kFalse
+                                                             : api::kUnknown;
+  Set(volume, "GPUDirect", status, mode, state.gpu_direct().message(), now);
+}
+
 void ObserveState(v1alpha1::Volume& volume, const agent::v1::VolumeState& state, absl::Time now) {
   v1alpha1::VolumeStatus& status = *volume.mutable_status();
   status.set_size(state.size_bytes());
@@ -136,6 +149,7 @@ void ObserveState(v1alpha1::Volume& volume, const agent::v1::VolumeState& state,
   status.mutable_device()->set_drive(state.drive());
   status.mutable_device()->set_extents(state.extents());
   ObserveAttributes(volume, state, now);
+  ObserveGpuDirect(volume, state, now);
   if (state.publications() > 0) {
     Set(volume, "Published", api::kTrue, "Published",
         absl::StrCat("at ", state.publications(), state.publications() == 1 ? " path" : " paths"),

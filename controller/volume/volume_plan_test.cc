@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lib/api/conditions.h"
@@ -285,6 +286,29 @@ TEST(VolumeStatus, ACorrectedFilesystemIsHealthyAndToldOnce) {
   SetObserved(scene.facts, kNow);
   EXPECT_EQ(ConditionOf(scene.facts.volume, "Healthy").message(), "broken");
   EXPECT_EQ(NewCorrection(before, scene.facts.volume.status()), "");
+}
+
+TEST(VolumeStatus, SaysWhichWayCufileTakesWhereThatIsAskedFor) {
+  Scene s;
+  Carved(s);
+  const auto said = [&] {
+    SetObserved(s.facts, kNow);
+    const k8s::Condition* way =
+        api::FindCondition(s.facts.volume.status().conditions(), "GPUDirect");
+    return way == nullptr ? "" : absl::StrCat(way->status(), " ", way->reason());
+  };
+  EXPECT_EQ(said(), "");
+  s.facts.volume.mutable_spec()->set_gpu_direct("Preferred");
+  EXPECT_EQ(said(), "Unknown NotPublished");
+  for (const auto& [mode, expected] :
+       {std::pair{"GDS", "True GDS"}, std::pair{"Compatibility", "False Compatibility"},
+        std::pair{"Unknown", "Unknown Unknown"}}) {
+    s.reported.mutable_gpu_direct()->set_mode(mode);
+    s.reported.mutable_gpu_direct()->set_message("why");
+    EXPECT_EQ(said(), expected);
+    EXPECT_EQ(api::FindCondition(s.facts.volume.status().conditions(), "GPUDirect")->message(),
+              "why");
+  }
 }
 
 TEST(ExplainFailure, SaysWhetherRepeatingHelps) {

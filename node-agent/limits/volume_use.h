@@ -25,6 +25,7 @@ struct VolumeUse {
   bool returns_space = false;        // what is discarded is given back to the pool
   std::vector<std::string> targets;  // where pods see it
   VolumeAttributes attributes;
+  bool gpu_direct = false;  // somebody wants to know whether GPUDirect Storage works
 };
 
 }  // namespace ashlar::node_agent

@@ -79,14 +79,6 @@ GpuWatchOptions GpuOptions(const AgentOptions& options) {
   return gpus;
 }
 
-NearFacts FactsForNear(const InventorySnapshot& snapshot) {
-  NearFacts facts;
-  facts.gpus = snapshot.machine.gpus.gpus;
-  facts.paths = snapshot.machine.paths;
-  for (const DriveReport& report : snapshot.drives) facts.drives.push_back(report.drive);
-  return facts;
-}
-
 // Two agents over one state directory would take each other's volumes apart.
 absl::StatusOr<sys::UniqueFd> LockStateDirectory(const std::string& state_dir) {
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(absl::StrCat(state_dir, "/journal"), 0700));
@@ -113,8 +105,8 @@ class App final : public AgentApp {
         volumes_({pools_, journal_, commands_, mounts_, loops_, clock_, attributes_},
                  PathPolicy(MountRoots(options_)), boot_id),
         pod_devices_(options_.pod_resources_socket, clock_),
-        pod_questions_(clock_, [this] { feed_.Poke(); }),
-        near_(pod_devices_, pod_questions_, [this] { return FactsForNear(*feed_.Latest()); }),
+        pod_questions_(clock_, [this] { feed_.PokeAtOnce(); }),
+        near_(pod_devices_, pod_questions_, [this] { return NearFactsOf(*feed_.Latest()); }),
         inline_volumes_(volumes_, pools_, near_, InlineRoot(options_), clock_,
                         [this] { feed_.Poke(); }),
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
@@ -145,7 +137,8 @@ class App final : public AgentApp {
                 [this] { feed_.Poke(); }),
         feed_(
             scanner_, nvme_, pools_, volumes_, limits_, machine_, [this] { return claims_.List(); },
-            [this] { return pod_questions_.Open(); }, clock_),
+            [this] { return pod_questions_.Open(); }, DirectPlaces{options_.scanner.sys_root},
+            clock_),
         watch_(
             mounts_, clock_, [this] { return pools_.NamedPaths(); },
             [this](bool health) { feed_.LookSoon(health); }),

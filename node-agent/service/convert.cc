@@ -179,6 +179,10 @@ pb::VolumeState ToProto(const VolumeStatus& status) {
     locality.set_pod_namespace(status.locality.pod_namespace);
     locality.set_pod_name(status.locality.pod_name);
   }
+  if (!status.gpu_direct.mode.empty()) {
+    state.mutable_gpu_direct()->set_mode(status.gpu_direct.mode);
+    state.mutable_gpu_direct()->set_message(status.gpu_direct.message);
+  }
   return state;
 }
 

@@ -98,6 +98,7 @@ class DraPluginTest : public testing::Test {
                       machine_,
                       [this] { return stack_.claims->List(); },
                       [] { return std::vector<PodQuestion>(); },
+                      DirectPlaces(),
                       clock_};
   OperationMetrics metrics_{registry_, clock_};
   rpc::CallRunner runner_{{}, clock_, registry_};

@@ -36,7 +36,27 @@ absl::StatusOr<InlineVolumeArgs> InlineFromProto(const pb::PublishVolumeRequest&
   return args;
 }
 
+constexpr char kGpuDirectRequired[] = "Required";
+
+absl::Status CheckGpuDirect(const std::string& wish) {
+  if (wish.empty() || wish == "Preferred" || wish == kGpuDirectRequired) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("gpu_direct is \"", wish, "\": Preferred and Required are accepted"));
+}
+
 }  // namespace
+
+absl::Status NodeMountService::PublishChecked(const CallContext& call, const PublishArgs& args,
+                                              bool direct_required) {
+  ASHLAR_RETURN_IF_ERROR(volumes_.Publish(call, args));
+  if (!direct_required) return absl::OkStatus();
+  const DirectWay way = feed_.DirectWayOf(args.id);
+  if (way.mode != kCompatibilityMode) return absl::OkStatus();
+  ASHLAR_RETURN_IF_ERROR(volumes_.Unpublish(call, args.id, args.target_path));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "gpuDirect is Required, and cuFile would take its compatibility mode for volume ", args.id,
+      ": ", way.message));
+}
 
 void NodeMountService::PublicationsChanged(const CallContext& call) {
   // Limits hold when the call returns; if its time ends before, they will soon.
@@ -117,9 +137,13 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
         if (publish.has_mount_group()) args.mount_group = publish.mount_group();
         args.mount_flags.assign(publish.mount_flags().begin(), publish.mount_flags().end());
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(publish.mode()));
-        ASHLAR_RETURN_IF_ERROR(
-            metrics_.Measure("publish", [&] { return volumes_.Publish(call, args); }));
+        ASHLAR_RETURN_IF_ERROR(CheckGpuDirect(publish.gpu_direct()));
+        args.gpu_direct = !publish.gpu_direct().empty();
+        const absl::Status published = metrics_.Measure("publish", [&] {
+          return PublishChecked(call, args, publish.gpu_direct() == kGpuDirectRequired);
+        });
         PublicationsChanged(call);
+        ASHLAR_RETURN_IF_ERROR(published);
         return pb::PublishVolumeResponse();
       });
 }

@@ -54,6 +54,9 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
                                       agent::v1::GetHealthResponse* response) override;
 
  private:
+  // `direct_required`: it is taken back where cuFile would take its compatibility mode.
+  absl::Status PublishChecked(const CallContext& call, const PublishArgs& args,
+                              bool direct_required);
   // Something was published or unpublished.
   void PublicationsChanged(const CallContext& call);
 

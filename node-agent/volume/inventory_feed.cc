@@ -57,9 +57,9 @@ bool PoolIsNews(const PoolStatus& a, const PoolStatus& b) {
 }
 
 bool VolumeIsNews(const VolumeStatus& a, const VolumeStatus& b) {
-  return !(a.facts == b.facts) || a.size_bytes != b.size_bytes || a.staged != b.staged ||
-         a.publications != b.publications || a.healthy != b.healthy || a.drive != b.drive ||
-         a.message != b.message || !(a.attributes == b.attributes) ||
+  return !(a.facts == b.facts) || a.gpu_direct != b.gpu_direct || a.size_bytes != b.size_bytes ||
+         a.staged != b.staged || a.publications != b.publications || a.healthy != b.healthy ||
+         a.drive != b.drive || a.message != b.message || !(a.attributes == b.attributes) ||
          a.attributes_message != b.attributes_message;
 }
 
@@ -99,6 +99,13 @@ void InventoryFeed::Poke() {
   changed_.NotifyAll();
 }
 
+void InventoryFeed::PokeAtOnce() {
+  MutexLock lock(mu_);
+  ++pokes_;
+  at_once_ = true;
+  changed_.NotifyAll();
+}
+
 void InventoryFeed::LookSoon(bool health) {
   MutexLock lock(mu_);
   const absl::Time soon = std::max(clock_.Now() + kDriveSettleTime, looked_ + kLookGap);
@@ -118,9 +125,7 @@ void InventoryFeed::Run(const std::stop_token& stop) {
       while (pokes_ == answered_pokes_ && clock_.Now() < std::min(next_publish, look_due_))
         clock_.WaitUntil(changed_, mu_, std::min(next_publish, look_due_));
     }
-    // Changes come in crowds: one look serves all that came meanwhile, and it does not take time
-    // from the call that has just made one.
-    SleepFor(clock_, context, kSettleTime).IgnoreError();
+    AwaitSettled();
     if (stop.stop_requested()) return;
     uint64_t pokes;
     {
@@ -137,6 +142,15 @@ void InventoryFeed::Run(const std::stop_token& stop) {
     answered_pokes_ = pokes;
     changed_.NotifyAll();
   }
+}
+
+// Changes come in crowds: one look serves all that came meanwhile, and it does not take time from
+// the call that has just made one.
+void InventoryFeed::AwaitSettled() {
+  MutexLock lock(mu_);
+  const absl::Time until = clock_.Now() + kSettleTime;
+  while (!at_once_ && clock_.Now() < until) clock_.WaitUntil(changed_, mu_, until);
+  at_once_ = false;
 }
 
 void InventoryFeed::LookIfDue(const CallContext& context) {
@@ -174,6 +188,28 @@ void InventoryFeed::LookAtDrives(const CallContext& context) {
   for (const Drive& drive : *drives) drives_.push_back({drive, pools_.PoolOfDrive(drive)});
 }
 
+NearFacts NearFactsOf(const InventorySnapshot& snapshot) {
+  NearFacts facts;
+  facts.gpus = snapshot.machine.gpus.gpus;
+  facts.paths = snapshot.machine.paths;
+  for (const DriveReport& report : snapshot.drives) facts.drives.push_back(report.drive);
+  return facts;
+}
+
+void InventoryFeed::JudgeDirectWays(InventorySnapshot& snapshot) {
+  const std::map<std::string, DirectWay> ways = volumes_.DirectWays(NearFactsOf(snapshot), places_);
+  for (VolumeStatus& volume : snapshot.volumes)
+    if (const auto way = ways.find(volume.facts.id); way != ways.end())
+      volume.gpu_direct = way->second;
+}
+
+DirectWay InventoryFeed::DirectWayOf(const std::string& volume) {
+  const std::map<std::string, DirectWay> ways =
+      volumes_.DirectWays(NearFactsOf(*Latest()), places_);
+  const auto way = ways.find(volume);
+  return way == ways.end() ? DirectWay{} : way->second;
+}
+
 void InventoryFeed::Publish() {
   auto fresh = std::make_shared<InventorySnapshot>();
   fresh->drives = drives_;
@@ -182,6 +218,7 @@ void InventoryFeed::Publish() {
   fresh->machine = machine_.Look();
   fresh->claims = claims_();
   fresh->pod_questions = questions_();
+  JudgeDirectWays(*fresh);
   for (VolumeStatus& volume : fresh->volumes)
     volume.attributes_message = limits_.Problem(volume.facts.id);
   for (PoolStatus& pool : fresh->pools)

@@ -35,6 +35,9 @@ struct InventorySnapshot {
   uint64_t revision = 0;
 };
 
+// What of the node decides how near drives and GPUs are.
+NearFacts NearFactsOf(const InventorySnapshot& snapshot);
+
 // Whether a reader of `before` should be told of `after`. Free bytes of a filesystem that a pool
 // shares change all the time: less than 1 % of the capacity (at least 16 MiB) is no news. Nor are
 // less than 10 degrees of a drive's temperature, if the drive itself does not find it critical.
@@ -51,7 +54,8 @@ class InventoryFeed {
   InventoryFeed(DriveScanner& scanner, NvmeReader& nvme, PoolSet& pools, VolumeManager& volumes,
                 const LimitKeeper& limits, Machine& machine,
                 std::function<std::vector<ClaimStatus>()> claims,
-                std::function<std::vector<PodQuestion>()> questions, Clock& clock)
+                std::function<std::vector<PodQuestion>()> questions, DirectPlaces places,
+                Clock& clock)
       : scanner_(scanner),
         nvme_(nvme),
         pools_(pools),
@@ -60,6 +64,7 @@ class InventoryFeed {
         machine_(machine),
         claims_(std::move(claims)),
         questions_(std::move(questions)),
+        places_(std::move(places)),
         clock_(clock) {}
   ~InventoryFeed() { Stop(); }
 
@@ -69,11 +74,15 @@ class InventoryFeed {
   void Stop();
   // Something of ours changed: look at pools and volumes soon.
   void Poke();
+  // As Poke, and somebody waits for an answer: nothing else is waited for.
+  void PokeAtOnce();
   // Something happened to a drive: look at them soon. Many calls in a second are one look.
   // `health`: what a drive tells of its health is old.
   void LookSoon(bool health);
 
   std::shared_ptr<const InventorySnapshot> Latest();
+  // Which way cuFile will take to the volume as it is published now; empty if nobody asks.
+  DirectWay DirectWayOf(const std::string& volume);
   // Waits until the revision differs from `revision` or until `until`, and returns the latest. With
   // revision 0, of a reader that begins, the answer shows all that was poked before the call.
   // Cancelled or DeadlineExceeded when the context ends.
@@ -83,10 +92,13 @@ class InventoryFeed {
 
  private:
   void Run(const std::stop_token& stop);
+  void AwaitSettled();
   // Looks at the drives if that is due.
   void LookIfDue(const CallContext& context);
   void LookAtDrives(const CallContext& context);
   void Publish();
+  // Says of volumes that somebody wants to know of which way cuFile will take.
+  void JudgeDirectWays(InventorySnapshot& snapshot);
 
   DriveScanner& scanner_;
   NvmeReader& nvme_;  // of the looking thread
@@ -96,12 +108,14 @@ class InventoryFeed {
   Machine& machine_;  // of the looking thread
   const std::function<std::vector<ClaimStatus>()> claims_;
   const std::function<std::vector<PodQuestion>()> questions_;
+  const DirectPlaces places_;
   Clock& clock_;
   absl::Duration looks_;
   std::vector<DriveReport> drives_;  // of the looking thread
   Mutex mu_;
   CondVar changed_;
   uint64_t pokes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool at_once_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t answered_pokes_ ABSL_GUARDED_BY(mu_) = 0;  // which `latest_` shows
   absl::Time look_due_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   absl::Time looked_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();

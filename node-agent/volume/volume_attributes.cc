@@ -42,9 +42,27 @@ std::vector<VolumeUse> VolumeManager::Uses() {
     if (record.facts.mode == VolumeMode::kFilesystem) use.mount_point = record.staging_path;
     use.returns_space = entry.stored->discard;
     for (const auto& [target, publication] : record.publications) use.targets.push_back(target);
+    use.gpu_direct = record.gpu_direct;
     uses.push_back(std::move(use));
   }
   return uses;
+}
+
+std::map<std::string, DirectWay> VolumeManager::DirectWays(const NearFacts& node,
+                                                           const DirectPlaces& places) {
+  std::map<std::string, DirectWay> ways;
+  std::vector<VolumeUse> uses = Uses();
+  std::erase_if(uses, [](const VolumeUse& use) { return !use.gpu_direct; });
+  if (uses.empty()) return ways;
+  const absl::StatusOr<std::vector<sys::MountEntry>> mounts = env_.mounts.List();
+  for (const VolumeUse& use : uses) {
+    const std::optional<VolumeStatus> volume = Find(use.id);
+    if (!volume) continue;
+    ways[use.id] = mounts.ok() ? JudgeDirectWay(ReadDirectFacts(use, *mounts, places),
+                                                volume->drive, volume->locality.gpus, node)
+                               : DirectWay{kUnknownMode, std::string(mounts.status().message())};
+  }
+  return ways;
 }
 
 }  // namespace ashlar::node_agent

@@ -23,6 +23,7 @@
 // identity of their image, mounts), the journal (which step was under way, what was asked for).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@
 #include "lib/system/mount_table.h"
 #include "node-agent/inventory/drive_scanner.h"
 #include "node-agent/limits/volume_use.h"
+#include "node-agent/near/direct_way.h"
 #include "node-agent/pool/pool_source.h"
 #include "node-agent/volume/attachments.h"
 #include "node-agent/volume/attribute_table.h"
@@ -59,6 +61,7 @@ struct VolumeStatus {
   VolumeAttributes attributes;
   std::string attributes_message;  // where they are not in force, and why; from the limit keeper
   VolumeLocality locality;
+  DirectWay gpu_direct;  // from the feed
 };
 
 struct EnsureVolumeArgs {
@@ -88,6 +91,7 @@ struct PublishArgs {
   std::vector<std::string> mount_flags;
   bool single_writer = false;
   std::optional<uint32_t> mount_group;  // that shall own the filesystem
+  bool gpu_direct = false;              // whether GPUDirect Storage works shall be told
 };
 struct VolumeStats {
   VolumeMode mode = VolumeMode::kFilesystem;
@@ -140,6 +144,8 @@ class VolumeManager {
   std::optional<VolumeStatus> Find(const std::string& id);
   // What is attached now.
   std::vector<VolumeUse> Uses();
+  // Which way cuFile will take, of volumes that were published with gpu_direct, by id.
+  std::map<std::string, DirectWay> DirectWays(const NearFacts& node, const DirectPlaces& places);
   // Asks pools whether they are ready, and backends that tell problems for those of volumes; List
   // then shows them.
   void LookForProblems();

@@ -48,6 +48,7 @@ Json RecordToJson(const VolumeRecord& record) {
               {"singleWriter", record.single_writer},
               {"frozen", record.frozen},
               {"awaited", record.awaited},
+              {"gpuDirect", record.gpu_direct},
               {"corrected", record.corrected},
               {"broken", record.broken},
               {"nearGpus", record.locality.gpus},
@@ -84,6 +85,8 @@ absl::StatusOr<VolumeRecord> RecordFromJson(const Json& json) {
   if (const Json* single = FindJson(json, {"singleWriter"});
       single != nullptr && single->is_boolean())
     record.single_writer = single->get<bool>();
+  if (const Json* wanted = FindJson(json, {"gpuDirect"}); wanted != nullptr && wanted->is_boolean())
+    record.gpu_direct = wanted->get<bool>();
   if (const Json* frozen = FindJson(json, {"frozen"}); frozen != nullptr && frozen->is_boolean())
     record.frozen = frozen->get<bool>();
   if (const Json* awaited = FindJson(json, {"awaited"});

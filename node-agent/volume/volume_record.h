@@ -52,6 +52,7 @@ struct VolumeRecord {
   // Of the last staging: what a check of the filesystem has corrected, or why it was not mounted.
   std::string corrected, broken;
   VolumeLocality locality;
+  bool gpu_direct = false;  // whoever published it wants to know whether GPUDirect Storage works
 
   bool attached() const { return !device.empty(); }
   // Whether it is, or shall be, staged or published there.

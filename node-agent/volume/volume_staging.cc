@@ -194,7 +194,7 @@ absl::Status VolumeManager::TearDown(VolumeEntry& entry) {
   record.mount_flags.clear();
   record.publications.clear();
   record.target_path.clear();
-  record.single_writer = false;
+  record.single_writer = record.gpu_direct = false;
   return table_.Put(entry);
 }
 
@@ -286,6 +286,7 @@ absl::Status VolumeManager::Publish(const CallContext& context, const PublishArg
     entry.record.publications[target].read_only = args.read_only;
     entry.record.awaited = false;
     entry.record.single_writer = entry.record.single_writer || args.single_writer;
+    entry.record.gpu_direct = entry.record.gpu_direct || args.gpu_direct;
   }
   if (entry.record.publications.empty() && !entry.record.is_reader()) TakeWritesAgain(entry.record);
   ASHLAR_RETURN_IF_ERROR(table_.Put(entry));
@@ -313,7 +314,8 @@ absl::Status VolumeManager::Unpublish(const CallContext& context, const std::str
   absl::Status gone = env_.mounts.Unmount(target);
   if (gone.ok()) gone = env_.mounts.RemoveTarget(target);
   if (gone.ok()) entry->record.publications.erase(target);
-  if (entry->record.publications.empty()) entry->record.single_writer = false;
+  if (entry->record.publications.empty())
+    entry->record.single_writer = entry->record.gpu_direct = false;
   if (entry->record.publications.empty() && !entry->record.is_reader())
     TakeWritesAgain(entry->record);
   entry->record.phase = VolumePhase::kStaged;

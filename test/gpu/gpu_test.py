@@ -162,6 +162,47 @@ class Gpus(Case):
         self.assertEqual(self.call("ListVolumes")["volumes"], [])
         self.guest.run(STOP_AGENT)
 
+    def test_which_way_cufile_takes_is_told_and_may_be_required(self):
+        self.start_agent()
+        self.guest.until("the GPUs are told", lambda: len(self.call("WatchInventory")["paths"]) == 64)
+        self.ensure_pool(name="near", uid=UID, backend="Partition", devices={"transports": ["nvme"]}, inlineVolumeMaxBytes=str(64 * MI))
+        self.call("EnsureVolume", volumeId="d", pool="near", sizeBytes=str(40 * MI), mode="VOLUME_MODE_FILESYSTEM", fsType="ext4")
+        place = {"volumeId": "d", "stagingPath": "/mnt/d", "mode": "VOLUME_MODE_FILESYSTEM"}
+        published = dict(place, targetPath="/mnt/pod-d")
+
+        def refused():
+            status, output = self.guest.status(self.call_line("PublishVolume", **published, gpuDirect="Required"), 150)
+            self.assertNotEqual(status, 0)
+            self.assertNotEqual(self.guest.status("findmnt /mnt/pod-d")[0], 0)
+            self.assertIn("FAILED_PRECONDITION: gpuDirect is Required, and cuFile would take its compatibility mode", output.decode())
+            return output.decode()
+
+        self.call("StageVolume", **place)
+        self.assertIn("ext4 is mounted without the option data=ordered", refused())
+        self.call("UnstageVolume", volumeId="d", stagingPath="/mnt/d")
+        self.call("StageVolume", **place, mountFlags=["data=ordered"])
+        data = "/run/udev/data/b" + self.guest.run("findmnt -no MAJ:MIN /mnt/d").strip()
+        self.guest.run(f"rm -f {data}")
+        self.assertIn("udev has no data of its device", refused())
+        self.guest.run(f"mkdir -p /run/udev/data && touch {data}")
+        why = "neither nvidia-fs nor the driver's open kernel modules are loaded"
+        self.assertIn(why, refused())
+
+        def told():
+            (volume,) = [volume for volume in self.call("WatchInventory")["volumes"] if volume["volumeId"] == "d"]
+            return volume.get("gpuDirect")
+
+        self.assertIsNone(told())
+        self.call("PublishVolume", **published, gpuDirect="Preferred")
+        way = self.guest.until("the way is told", told)
+        self.assertEqual(way["mode"], "Compatibility")
+        self.assertTrue(way["message"].endswith(why), way)
+        self.call("UnpublishVolume", volumeId="d", targetPath="/mnt/pod-d")
+        self.guest.until("nothing is told any more", lambda: told() is None)
+        self.call("UnstageVolume", volumeId="d", stagingPath="/mnt/d")
+        self.call("RemoveVolume", volumeId="d")
+        self.guest.run(STOP_AGENT)
+
     def publish_beside_a_gpu_of_a_claim(self, disks):
         """The kubelet tells of no GPU; the controller, which the agent asks, knows of the sixth one, by its PCI address."""
         gpu = self.gpus[5]
