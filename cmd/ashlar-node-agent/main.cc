@@ -57,6 +57,12 @@ void AddFlags(CLI::App& cli, ashlar::node_agent::AgentOptions& options, std::str
                  "Name or path of NVIDIA's management library; may be repeated: the first that "
                  "there is counts")
       ->capture_default_str();
+  cli.add_option("--nvidia-root", options.nvidia_root,
+                 "Directory with the /dev and /proc/driver/nvidia of NVIDIA's driver, by the path "
+                 "that the container runtime has it; empty: the system's own");
+  cli.add_option("--sysfs-root", options.scanner.sys_root,
+                 "Where sysfs is, for drives and GPUs and the way to them")
+      ->capture_default_str();
   cli.add_option("--kubelet-dir", options.kubelet_dir,
                  "The kubelet's directory, by the path that the kubelet has it, for the DRA "
                  "drivers; empty: none");

@@ -20,7 +20,7 @@ class ClaimGpus {
   using Latest = std::function<std::shared_ptr<const GpuReport>()>;  // never null
 
   // `parts` must outlive it. Device nodes, and what the driver tells of them below
-  // /proc/driver/nvidia, are looked for below `root`, which is empty but for tests.
+  // /proc/driver/nvidia, are looked for below `root`; empty: in the system's own directories.
   ClaimGpus(Latest latest, GpuPartitions& parts, std::string root)
       : latest_(std::move(latest)), parts_(parts), root_(std::move(root)) {}
 

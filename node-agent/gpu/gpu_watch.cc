@@ -117,6 +117,7 @@ bool GpuWatch::ReadAll(const CallContext& context) {
     gpus.back().mutable_health()->set_problem(problem);
   }
   for (v1alpha1::Gpu& gpu : gpus) {
+    if (HasRecovered(gpu)) xids_.erase(gpu.uuid());
     const std::vector<v1alpha1::GpuXid>& told = xids_[gpu.uuid()];
     gpu.mutable_health()->mutable_xids()->Assign(told.begin(), told.end());
   }
@@ -128,6 +129,15 @@ bool GpuWatch::ReadAll(const CallContext& context) {
   session_->NoteGood();
   Publish();
   return true;
+}
+
+bool GpuWatch::HasRecovered(const v1alpha1::Gpu& gpu) const {
+  if (gpu.health().recovery_action() != "None") return false;
+  for (const v1alpha1::Gpu& before : seen_.gpus) {
+    const std::string& action = before.health().recovery_action();
+    if (before.uuid() == gpu.uuid()) return !action.empty() && action != "None";
+  }
+  return false;
 }
 
 bool GpuWatch::Listen(const CallContext& context) {

@@ -109,6 +109,25 @@ TEST_F(GpuWatchTest, AnXidIsToldAtOnceAndKept) {
   EXPECT_EQ(report.gpus[1].health().xids_size(), 0);
 }
 
+TEST_F(GpuWatchTest, XidsAreForgottenWhenTheDriverHasTheRecoveryThatItAskedFor) {
+  Start();
+  UntilState("Ready");
+  const auto asks = [this](int action) {
+    Change([&](fake_nvml::Json& state) { state["gpus"][0]["recovery"] = action; });
+  };
+  asks(1);
+  Event(0, nvmlEventTypeXidCriticalError, 79);
+  Until([](const GpuReport& r) { return r.gpus[0].health().recovery_action() == "Reset"; });
+  EXPECT_EQ(watch_->Latest()->gpus[0].health().xids_size(), 1);
+  asks(0);
+  Event(0, nvmlEventTypeGpuRecoveryAction);
+  const GpuReport report =
+      Until([](const GpuReport& r) { return r.gpus[0].health().recovery_action() == "None"; });
+  EXPECT_EQ(report.gpus[0].health().xids_size(), 0);
+  Event(0, nvmlEventTypeXidCriticalError, 48);
+  Until([](const GpuReport& r) { return r.gpus[0].health().xids_size() == 1; });
+}
+
 TEST_F(GpuWatchTest, MemoryErrorsAndDivisionsAreReadWhenTheyAreTold) {
   Start();
   UntilState("Ready");

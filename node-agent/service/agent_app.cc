@@ -131,7 +131,7 @@ class App final : public AgentApp {
             [this] { return partitions_.List(); }),
         claim_journal_(absl::StrCat(options_.state_dir, "/journal/claims")),
         claim_volumes_(volumes_, ClaimRoot(options_)),
-        claim_gpus_([this] { return gpus_.Latest(); }, partitions_, ""),
+        claim_gpus_([this] { return gpus_.Latest(); }, partitions_, options_.nvidia_root),
         cdi_(options_.cdi_dir),
         claims_(claim_journal_, claim_volumes_, claim_gpus_, cdi_, clock_, boot_id,
                 [this] { feed_.Poke(); }),
@@ -333,6 +333,9 @@ absl::Status CheckOptions(const AgentOptions& options) {
   ASHLAR_RETURN_IF_ERROR(absolute("cdi-dir", options.cdi_dir));
   if (!options.kubelet_dir.empty())
     ASHLAR_RETURN_IF_ERROR(absolute("kubelet-dir", options.kubelet_dir));
+  if (!options.nvidia_root.empty())
+    ASHLAR_RETURN_IF_ERROR(absolute("nvidia-root", options.nvidia_root));
+  ASHLAR_RETURN_IF_ERROR(absolute("sysfs-root", options.scanner.sys_root));
   ASHLAR_RETURN_IF_ERROR(absolute("pod-resources-socket", options.pod_resources_socket));
   if (options.max_volumes < 0)
     return absl::InvalidArgumentError(

@@ -37,6 +37,9 @@ struct AgentOptions {
   std::vector<std::string> gpu_helper;
   // Names or paths of NVIDIA's NVML; the first that there is counts.
   std::vector<std::string> nvml_libraries = {"libnvidia-ml.so.1"};
+  // Directory with the /dev of NVIDIA's driver and its /proc/driver/nvidia, by the path that the
+  // container runtime has it. Empty: the system's own.
+  std::string nvidia_root;
   // The kubelet's directory, for the DRA drivers; it has the same path for the kubelet. Empty:
   // there is no kubelet that claims devices.
   std::string kubelet_dir;

@@ -156,6 +156,23 @@ class Rendering(unittest.TestCase):
         self.assertFalse([a for a in container(off, "ashlar-node-agent")["args"] if a.startswith(("--kubelet-dir", "--cdi-dir"))])
         self.assertNotIn("cdi", [v["name"] for v in off["volumes"]])
 
+    def test_gpus_are_looked_for_where_their_driver_is_said_to_be(self):
+        agent = container(self.node, "ashlar-node-agent")
+        self.assertFalse([a for a in agent["args"] if a.startswith("--nvml-library")])
+        self.assertNotIn("driver-root", [v["name"] for v in self.node["volumes"]])
+        for root in ("/", "/run/nvidia/driver"):
+            node = pod_of(pick(render(f"gpu.driverRoot={root}"), "DaemonSet"))
+            agent = container(node, "ashlar-node-agent")
+            self.assertIn("--nvml-library=/driver-root/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", agent["args"])
+            self.assertIn({"name": "driver-root", "mountPath": "/driver-root", "readOnly": True, "mountPropagation": "HostToContainer"}, agent["volumeMounts"])
+            self.assertIn({"name": "driver-root", "hostPath": {"path": root, "type": "DirectoryOrCreate"}}, node["volumes"])
+        self.assertNotEqual(template("gpu.driverRoot=run/nvidia").returncode, 0)
+
+    def test_the_agent_gets_more_flags_and_variables(self):
+        agent = container(pod_of(pick(render('node.extraArgs=["--one=1"]', 'node.extraEnv=[{"name": "TWO", "value": "2"}]'), "DaemonSet")), "ashlar-node-agent")
+        self.assertEqual(agent["args"][-1], "--one=1")
+        self.assertIn({"name": "TWO", "value": "2"}, agent["env"])
+
     def test_the_sidecars_may_read_attribute_classes(self):
         readable = {r for o in self.objects if o["kind"] == "ClusterRole" for rule in o["rules"]
                     if {"get", "list", "watch"} <= set(rule["verbs"]) for r in rule["resources"]}

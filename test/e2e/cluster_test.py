@@ -13,6 +13,7 @@ from capacity import Capacity  # noqa: E402, F401
 from claims import Claims  # noqa: E402, F401
 from compositions import Compositions  # noqa: E402, F401
 from devices import Devices  # noqa: E402, F401
+from gpus import Gpus  # noqa: E402, F401
 from refusals import Refusals  # noqa: E402, F401
 from snapshots import Snapshots  # noqa: E402, F401
 from failures import Failures  # noqa: E402, F401
