@@ -59,7 +59,8 @@ class GpuWatch {
   // Waits for events until the next period; true if GPUs are to be read again.
   bool Listen(const CallContext& context);
   void ListenAnew(const CallContext& context);
-  // The driver asked for a recovery, such as a reset, and asks no more: the errors before it are over.
+  // The driver asked for a recovery, such as a reset, and asks no more: the errors before it are
+  // over.
   bool HasRecovered(const v1alpha1::Gpu& gpu) const;
   void NoteXid(const agent::v1::GpuEvent& event);
   void Publish();
