@@ -28,20 +28,34 @@ bool MayBeDropped(const std::string& field) {
   return fields.count(field) > 0;
 }
 
+void Sort(const Json& written, const Json& answer, DroppedFields& lost, DroppedFields& kept) {
+  if (written.is_array() && answer.is_array()) {
+    for (size_t i = 0; i < std::min(written.size(), answer.size()); ++i)
+      Sort(written[i], answer[i], lost, kept);
+  }
+  if (!written.is_object() || !answer.is_object()) return;
+  for (const auto& [key, value] : written.items()) {
+    const bool is_kept = answer.contains(key);
+    if (MayBeDropped(key)) (is_kept ? kept : lost).insert(key);
+    if (is_kept) Sort(value, answer[key], lost, kept);
+  }
+}
+
 // Whether `stored` is what the server made of `wanted`.
-bool SaysTheSame(const Json& stored, const Json& wanted) {
+bool SaysTheSame(const Json& stored, const Json& wanted, const DroppedFields& dropped) {
   if (stored.is_object() && wanted.is_object()) {
     for (const auto& [key, value] : stored.items()) {
       if (key == "timeAdded") continue;  // of a taint: the server's
-      if (!wanted.contains(key) || !SaysTheSame(value, wanted[key])) return false;
+      if (!wanted.contains(key) || !SaysTheSame(value, wanted[key], dropped)) return false;
     }
     for (const auto& [key, value] : wanted.items())
-      if (!stored.contains(key) && !MayBeDropped(key)) return false;
+      if (!stored.contains(key) && dropped.count(key) == 0) return false;
     return true;
   }
   if (stored.is_array() && wanted.is_array())
-    return stored.size() == wanted.size() &&
-           std::equal(stored.begin(), stored.end(), wanted.begin(), SaysTheSame);
+    return std::equal(
+        stored.begin(), stored.end(), wanted.begin(), wanted.end(),
+        [&](const Json& one, const Json& other) { return SaysTheSame(one, other, dropped); });
   return stored == wanted;
 }
 
@@ -126,7 +140,7 @@ struct Comparison {
 };
 
 Comparison Compare(const PoolOwner& owner, const std::vector<Json>& existing,
-                   const std::vector<Json>& wanted) {
+                   const std::vector<Json>& wanted, const DroppedFields& dropped) {
   Comparison result;
   result.stored.resize(wanted.size(), nullptr);
   std::map<std::string, size_t> index;
@@ -144,7 +158,7 @@ Comparison Compare(const PoolOwner& owner, const std::vector<Json>& existing,
         Number(slice, "generation") == result.generation &&
         Number(slice, "resourceSliceCount") == static_cast<int64_t>(wanted.size());
     if (!SameOwners(slice, owner) ||
-        !SaysTheSame(WithoutGeneration(slice), WithoutGeneration(wanted[found->second])))
+        !SaysTheSame(WithoutGeneration(slice), WithoutGeneration(wanted[found->second]), dropped))
       result.changed.push_back(found->second);
   }
   return result;
@@ -163,12 +177,20 @@ std::string SliceName(const PoolOwner& owner, int index) {
   return absl::StrCat(node, "-", owner.driver, "-", index);
 }
 
+void LearnDropped(const Json& written, const Json& answer, DroppedFields& dropped) {
+  DroppedFields lost, kept;
+  Sort(written, answer, lost, kept);
+  for (const std::string& field : kept) dropped.erase(field);
+  dropped.insert(lost.begin(), lost.end());
+}
+
 std::vector<SliceWrite> PlanPool(const PoolOwner& owner, const std::vector<Json>& existing,
-                                 const std::vector<SliceContent>& contents) {
+                                 const std::vector<SliceContent>& contents,
+                                 const DroppedFields& dropped) {
   std::vector<Json> wanted;
   for (size_t i = 0; i < contents.size(); ++i)
     wanted.push_back(MakeSlice(owner, static_cast<int>(i), contents[i]));
-  const Comparison now = Compare(owner, existing, wanted);
+  const Comparison now = Compare(owner, existing, wanted, dropped);
   const bool all_there = std::count(now.stored.begin(), now.stored.end(), nullptr) == 0;
   const bool whole = all_there && now.one_generation && now.obsolete.empty();
 

@@ -11,6 +11,7 @@
 // A sequence that broke off is taken up by planning anew.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,11 +44,20 @@ struct SliceWrite {
   Json object;  // to be written, or as it was read
 };
 
+// Names of fields that the server leaves out, because it does not know them or has them switched
+// off. That is learned of its answers: of what is stored alone nobody could tell whether a field
+// was ever written.
+using DroppedFields = std::set<std::string>;
+
+// What the server's answer to a write tells of that.
+void LearnDropped(const Json& written, const Json& answer, DroppedFields& dropped);
+
 // The writes that lead from the slices that exist in the pool to the contents, in their order. None
-// if they say the same already; fields that the server dropped because it does not know them are
-// no difference. An Update says over which version it is.
+// if they say the same already; that a field is absent which the server drops is no difference. An
+// Update says over which version it is.
 std::vector<SliceWrite> PlanPool(const PoolOwner& owner, const std::vector<Json>& existing,
-                                 const std::vector<SliceContent>& contents);
+                                 const std::vector<SliceContent>& contents,
+                                 const DroppedFields& dropped);
 
 // Names of the pool's slices: the first, the second...
 std::string SliceName(const PoolOwner& owner, int index);

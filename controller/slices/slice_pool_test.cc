@@ -36,6 +36,10 @@ class Server {
     } else {
       ASSERT_EQ(slices.count(name), write.kind == SliceWrite::Kind::kCreate ? 0u : 1u);
       slices[name] = write.object;
+      if (Json& spec = slices[name]["spec"]; spec.contains("devices"))
+        for (Json& device : spec["devices"])
+          for (const std::string& field : off) device.erase(field);
+      LearnDropped(write.object, slices[name], dropped);
     }
   }
 
@@ -85,6 +89,8 @@ class Server {
   }
 
   std::map<std::string, Json> slices;
+  std::set<std::string> off;  // fields of devices that it leaves out
+  DroppedFields dropped;      // of them those of which it was seen
 };
 
 std::vector<SliceContent> Contents(int gpus, int64_t value) {
@@ -106,7 +112,7 @@ std::vector<SliceContent> Contents(int gpus, int64_t value) {
 
 int Bring(Server& server, const std::vector<SliceContent>& contents) {
   int writes = 0;
-  for (const SliceWrite& write : PlanPool(kOwner, server.All(), contents)) {
+  for (const SliceWrite& write : PlanPool(kOwner, server.All(), contents, server.dropped)) {
     server.Apply(write);
     ++writes;
   }
@@ -141,7 +147,7 @@ TEST(SlicePool, BetweenWritesThePoolIsOldNewOrIncompleteAndNeverWrong) {
     // Now and then the writer dies, and another one plans anew.
     for (bool whole = false; !whole;) {
       whole = true;
-      for (const SliceWrite& write : PlanPool(kOwner, server.All(), contents)) {
+      for (const SliceWrite& write : PlanPool(kOwner, server.All(), contents, server.dropped)) {
         server.Apply(write);
         const auto usable = server.Usable();
         ASSERT_TRUE(usable.empty() || usable == old || usable == goal.Usable())
@@ -151,13 +157,14 @@ TEST(SlicePool, BetweenWritesThePoolIsOldNewOrIncompleteAndNeverWrong) {
       }
     }
     ASSERT_EQ(server.Usable(), goal.Usable());
-    ASSERT_TRUE(PlanPool(kOwner, server.All(), contents).empty());
+    ASSERT_TRUE(PlanPool(kOwner, server.All(), contents, server.dropped).empty());
     old = server.Usable();
   }
 }
 
 TEST(SlicePool, WhatTheServerDoesNotKeepIsNotWrittenAgain) {
   Server server;
+  server.off = {"bindsToNode", "bindingConditions"};
   std::vector<SliceContent> contents(1);
   k8s::Device device = Named("a");
   device.set_binds_to_node(true);
@@ -168,8 +175,7 @@ TEST(SlicePool, WhatTheServerDoesNotKeepIsNotWrittenAgain) {
   contents[0].devices = {device};
   Bring(server, contents);
   Json& stored = server.slices.begin()->second;
-  stored["spec"]["devices"][0].erase("bindsToNode");
-  stored["spec"]["devices"][0].erase("bindingConditions");
+  EXPECT_EQ(server.dropped, server.off);
   stored["spec"]["devices"][0]["taints"][0]["timeAdded"] = "2026-01-01T00:00:00Z";
   EXPECT_EQ(Bring(server, contents), 0);
   // What somebody else changed is.
@@ -178,6 +184,25 @@ TEST(SlicePool, WhatTheServerDoesNotKeepIsNotWrittenAgain) {
   EXPECT_EQ(server.Usable().at("a"), 0);
   EXPECT_EQ(server.slices.begin()->second["spec"]["devices"][0]["taints"][0]["timeAdded"],
             "2026-01-01T00:00:00Z");
+}
+
+TEST(SlicePool, ATaintThatComesLaterIsWrittenOnceAlsoWhereTaintsAreOff) {
+  for (const bool keeps : {true, false}) {
+    SCOPED_TRACE(keeps);
+    Server server;
+    if (!keeps) server.off = {"taints"};
+    std::vector<SliceContent> contents(1);
+    contents[0].devices = {Named("a"), Named("b")};
+    Bring(server, contents);
+    k8s::DeviceTaint& taint = *contents[0].devices[1].add_taints();
+    taint.set_key("k");
+    taint.set_effect("NoSchedule");
+    EXPECT_EQ(Bring(server, contents), 1);
+    EXPECT_EQ(server.slices.begin()->second["spec"]["devices"][1].contains("taints"), keeps);
+    EXPECT_EQ(Bring(server, contents), 0);
+    contents[0].devices[1].clear_taints();
+    EXPECT_EQ(Bring(server, contents), keeps ? 1 : 0);
+  }
 }
 
 TEST(SlicePool, AThousandNodesCostAsManyWritesAsChanges) {
@@ -189,7 +214,7 @@ TEST(SlicePool, AThousandNodesCostAsManyWritesAsChanges) {
     writes = 0;
     for (int i = 0; i < kNodes; ++i) {
       const PoolOwner owner{"nvme.ashlar.dev", absl::StrCat("node-", i), "uid"};
-      for (const SliceWrite& write : PlanPool(owner, servers[i].All(), contents[i])) {
+      for (const SliceWrite& write : PlanPool(owner, servers[i].All(), contents[i], {})) {
         servers[i].Apply(write);
         ++writes;
       }

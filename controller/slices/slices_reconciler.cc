@@ -140,9 +140,14 @@ absl::Status SlicesReconciler::Publish(const Pass& pass, const char* driver,
                                        runtime::Informer& slices,
                                        const std::vector<SliceContent>& contents) {
   const PoolOwner owner{driver, pass.node, pass.node_uid};
-  for (const SliceWrite& write : PlanPool(owner, SlicesOf(slices, pass.node), contents))
+  for (const SliceWrite& write : PlanPool(owner, SlicesOf(slices, pass.node), contents, Dropped()))
     ASHLAR_RETURN_IF_ERROR(Write(pass, slices, write));
   return absl::OkStatus();
+}
+
+DroppedFields SlicesReconciler::Dropped() {
+  MutexLock lock(mu_);
+  return dropped_;
 }
 
 absl::Status SlicesReconciler::Write(const Pass& pass, runtime::Informer& slices,
@@ -161,6 +166,10 @@ absl::Status SlicesReconciler::Write(const Pass& pass, runtime::Informer& slices
           : parts_.client.Update(pass.context, kind, write.object, kube::Subresource::kNone);
   ASHLAR_RETURN_IF_ERROR(
       Annotate(answer.status(), absl::StrCat("slice ", kube::KeyOf(write.object).name)));
+  {
+    MutexLock lock(mu_);
+    LearnDropped(write.object, *answer, dropped_);
+  }
   slices.Put(*answer);
   if (!LostCounters(write, *answer)) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(parts_.client.Delete(pass.context, kind, kube::KeyOf(*answer), {}));

@@ -10,6 +10,7 @@
 #include "controller/slices/gpu_devices.h"
 #include "controller/slices/slice_pool.h"
 #include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/kube/client.h"
 #include "lib/metrics/metrics.h"
 #include "lib/runtime/informer.h"
@@ -57,8 +58,12 @@ class SlicesReconciler final : public runtime::Reconciler {
   std::vector<ReservedPlace> ReservedOn(const std::string& node) const;
   bool GpusAreOurs(const std::string& node) const;
 
+  DroppedFields Dropped();
+
   const SlicesReconcilerParts parts_;
   metrics::Counter& writes_;
+  Mutex mu_;
+  DroppedFields dropped_ ABSL_GUARDED_BY(mu_);
 };
 
 // Slices of the cache that are of the node.

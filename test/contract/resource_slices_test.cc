@@ -35,7 +35,7 @@ class ResourceSlicesTest : public testing::Test {
 
   // Makes the writes; answers how many.
   int Bring(const PoolOwner& owner, const std::vector<SliceContent>& contents) {
-    const auto writes = PlanPool(owner, Stored(owner), contents);
+    const auto writes = PlanPool(owner, Stored(owner), contents, {});
     for (const SliceWrite& write : writes) {
       absl::Status status;
       if (write.kind == SliceWrite::Kind::kCreate)
@@ -83,6 +83,9 @@ TEST_F(ResourceSlicesTest, DrivesAreAcceptedAndWrittenOnceForEachChange) {
   pool.mutable_drives(3)->set_allocatable_bytes(kGi);
   pool.mutable_drives(3)->set_largest_volume_bytes(kGi);
   EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, false))), 1);
+  EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 2);  // taints that come later
+  EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 0);
+  EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, false))), 2);
   inventory.mutable_drives()->DeleteSubrange(8, 62);
   EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 2);  // fewer slices, all tainted
   EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 0);
