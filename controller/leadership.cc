@@ -247,7 +247,7 @@ void Leadership::OnReport(const ReportChange& change) {
   } else {
     node_inventories_.queue().AddAfter(node, kGatherNumbers);
   }
-  QueueGpuPartitions(change.first || change.facts ? "" : change.node);
+  QueueGpuPartitions(change.first || change.facts || change.gpus ? "" : change.node);
   compositions_.QueueWaiting();
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
   for (const std::string& snapshot : change.snapshots) snapshots_.queue().Add({"", snapshot});

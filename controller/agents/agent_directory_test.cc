@@ -88,6 +88,21 @@ TEST_F(AgentDirectoryTest, OnlyWhatChangedIsTold) {
   EXPECT_EQ(LastChange().volumes, std::vector<std::string>{"v1"});
 }
 
+TEST(AgentReport, WhatChangedOfGpusAloneIsTold) {
+  agent::v1::Inventory inventory;
+  inventory.add_gpus()->set_uuid("GPU-1");
+  const AgentReport before(inventory);
+  EXPECT_TRUE(Compare("n1", &before, AgentReport(inventory)).empty());
+  agent::v1::Inventory ill = inventory, divided = inventory, hung = inventory;
+  ill.mutable_gpus(0)->mutable_health()->add_xids()->set_code(79);
+  divided.add_gpu_partitions()->set_claim("uid");
+  hung.mutable_gpu_driver()->set_state("Hung");
+  for (const agent::v1::Inventory& other : {ill, divided, hung}) {
+    const ReportChange change = Compare("n1", &before, AgentReport(other));
+    EXPECT_TRUE(change.gpus && !change.facts && !change.empty()) << other.ShortDebugString();
+  }
+}
+
 TEST_F(AgentDirectoryTest, AFrozenAgentBecomesSilentAndIsHeardAgainOnANewConnection) {
   directory_.SetAgent({"n1", "n1:9500", "pod-1"});
   AwaitChanges(1);

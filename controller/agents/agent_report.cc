@@ -56,6 +56,18 @@ bool SameFacts(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
   return true;
 }
 
+template <class List>
+bool SameAll(const List& a, const List& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& one, const auto& other) { return Same(&one, other); });
+}
+
+bool SameGpus(const agent::v1::Inventory& a, const agent::v1::Inventory& b) {
+  return Same(&a.gpu_driver(), b.gpu_driver()) && SameAll(a.gpus(), b.gpus()) &&
+         SameAll(a.gpu_partitions(), b.gpu_partitions()) && SameAll(a.domains(), b.domains()) &&
+         SameAll(a.paths(), b.paths()) && SameAll(a.nics(), b.nics()) && Same(&a.gds(), b.gds());
+}
+
 bool SameClaims(const agent::v1::Inventory* a, const agent::v1::Inventory& b) {
   if ((a == nullptr ? 0 : a->claims_size()) != b.claims_size()) return false;
   for (int i = 0; i < b.claims_size(); ++i)
@@ -131,6 +143,7 @@ NodeReport AgentReport::Summary() const {
 ReportChange Compare(const std::string& node, const AgentReport* before, const AgentReport& after) {
   ReportChange change{.node = node, .first = before == nullptr};
   change.facts = before != nullptr && !SameFacts(before->inventory(), after.inventory());
+  change.gpus = before != nullptr && !SameGpus(before->inventory(), after.inventory());
   change.claims =
       !SameClaims(before == nullptr ? nullptr : &before->inventory(), after.inventory());
   change.asks = Asks(before == nullptr ? nullptr : &before->inventory(), after.inventory());

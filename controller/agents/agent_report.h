@@ -49,11 +49,12 @@ struct ReportChange {
   bool claims = false;                 // what it knows of ResourceClaims
   bool asks = false;                   // there is a question about a pod that was not there before
   bool inline_volumes = false;         // those that were carved near GPUs
+  bool gpus = false;                   // their parts, their driver, and what they share with drives
   std::vector<std::string>
       roomier;  // pools that became ready, have more to give or a larger volume
   bool empty() const {
     return !first && !facts && pools.empty() && volumes.empty() && snapshots.empty() &&
-           used.empty() && !claims && !asks && !inline_volumes;
+           used.empty() && !claims && !asks && !inline_volumes && !gpus;
   }
 };
 

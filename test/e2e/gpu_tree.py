@@ -15,7 +15,7 @@ INSTANCES = 15  # of a GPU, at most
 
 # What the chart is told. The driver's root is what a user sets, too; the rest is for a lab.
 SETTINGS = [f"gpu.driverRoot={INSIDE}/driver", f"node.extraArgs={{--sysfs-root={INSIDE}/sys,--nvidia-root={INSIDE}/driver}}",
-            "node.extraEnv[0].name=ASHLAR_FAKE_NVML_SCENE", f"node.extraEnv[0].value={INSIDE}/gpus"]
+            "node.updateStrategy.rollingUpdate.maxUnavailable=100%", "node.extraEnv[0].name=ASHLAR_FAKE_NVML_SCENE", f"node.extraEnv[0].value={INSIDE}/gpus"]
 
 # Behind one switch of the first socket, a root port of the second.
 SWITCH = "pci0000:40/0000:40:01.0/0000:41:00.0"
