@@ -51,6 +51,8 @@ class Leadership {
   Leadership(const ControllerAppOptions& options, Informers informers, kube::Client& client,
              AgentConnector& connector, EventSink& events, Clock& clock,
              metrics::Registry& registry);
+  // Nobody reports to members that are gone.
+  ~Leadership() { agents_.Close(); }
 
   // Leads until the context is stopped; returns when the last reconcile has ended.
   void Run(const CallContext& context);

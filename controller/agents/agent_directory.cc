@@ -23,7 +23,7 @@ AgentDirectory::AgentDirectory(AgentDirectoryOptions options, AgentConnector& co
       listener_(std::move(listener)),
       started_(clock.Now()) {}
 
-AgentDirectory::~AgentDirectory() {
+void AgentDirectory::Close() {
   absl::flat_hash_map<std::thread::id, std::jthread> threads;
   std::vector<std::stop_source> old;
   {

@@ -55,10 +55,13 @@ class AgentDirectory {
   // All must outlive the directory.
   AgentDirectory(AgentDirectoryOptions options, AgentConnector& connector, CapacityLedger& ledger,
                  Clock& clock, Listener listener);
-  // Ends the streams and waits for the threads.
-  ~AgentDirectory();
+  ~AgentDirectory() { Close(); }
   AgentDirectory(const AgentDirectory&) = delete;
   AgentDirectory& operator=(const AgentDirectory&) = delete;
+
+  // Ends the streams and waits for the threads: the listener is not called any more, and no agent
+  // is taken on.
+  void Close();
 
   // The agent of `address.node` answers there from now on. The same address again changes nothing.
   // Does not block.

@@ -61,6 +61,17 @@ TEST_F(AgentDirectoryTest, AnAgentIsHeardAfterItsFirstReport) {
   EXPECT_TRUE(directory_.Client("n1").ok());
 }
 
+TEST_F(AgentDirectoryTest, NobodyIsToldAnythingOnceItIsClosed) {
+  directory_.SetAgent({"n1", "n1:9500", "pod-1"});
+  AwaitChanges(1);
+  directory_.Close();
+  ASSERT_TRUE(agent_->EnsurePool({}, Pool()).ok());
+  directory_.SetAgent({"n2", "n1:9500", "pod-2"});
+  EXPECT_EQ(directory_.Nodes(), std::vector<std::string>{"n1"});
+  MutexLock lock(mu_);
+  EXPECT_EQ(changes_.size(), 1u);
+}
+
 TEST_F(AgentDirectoryTest, TheLedgerKnowsAReportBeforeListenersDo) {
   directory_.SetAgent({"n1", "n1:9500", "pod-1"});
   AwaitChanges(1);

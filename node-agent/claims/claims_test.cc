@@ -56,29 +56,30 @@ TEST_F(ClaimsTest, FileTellsTheRuntimeWhereVolumesAreAndNothingIsLeftAfterwards)
   stack_.Carve("v");
   stack_.Carve("b", VolumeMode::kBlock);
   ASSERT_EQ(Tell({VolumeDevice("my-data/large", "v", "/scratch"),
-                  VolumeDevice("raw", "b", "/dev/scratch", true)}),
+                  VolumeDevice("raw", "b", "/dev/scratch")}),
             absl::OkStatus());
   stack_.ExpectNothing();
   const auto prepared = Prepare();
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   EXPECT_THAT(prepared->at(0).cdi_devices, ElementsAre("nvme.ashlar.dev/claim=u-1-0"));
   EXPECT_THAT(prepared->at(1).cdi_devices, ElementsAre("nvme.ashlar.dev/claim=u-1-1"));
-  const Json expected{
-      {"cdiVersion", "0.5.0"},
-      {"kind", "nvme.ashlar.dev/claim"},
-      {"devices",
-       {{{"name", "u-1-0"},
-         {"containerEdits",
-          {{"env", {"ASHLAR_VOLUME_MY_DATA=/scratch"}},
-           {"mounts",
-            {{{"hostPath", Shown("u-1-0")},
-              {"containerPath", "/scratch"},
-              {"options", {"rbind", "rslave", "rw"}}}}}}}},
-        {{"name", "u-1-1"},
-         {"containerEdits",
-          {{"env", {"ASHLAR_VOLUME_RAW=/dev/scratch"}},
-           {"deviceNodes",
-            {{{"path", "/dev/scratch"}, {"hostPath", Shown("u-1-1")}, {"permissions", "r"}}}}}}}}}};
+  const Json expected{{"cdiVersion", "0.5.0"},
+                      {"kind", "nvme.ashlar.dev/claim"},
+                      {"devices",
+                       {{{"name", "u-1-0"},
+                         {"containerEdits",
+                          {{"env", {"ASHLAR_VOLUME_MY_DATA=/scratch"}},
+                           {"mounts",
+                            {{{"hostPath", Shown("u-1-0")},
+                              {"containerPath", "/scratch"},
+                              {"options", {"rbind", "rslave", "rw"}}}}}}}},
+                        {{"name", "u-1-1"},
+                         {"containerEdits",
+                          {{"env", {"ASHLAR_VOLUME_RAW=/dev/scratch"}},
+                           {"deviceNodes",
+                            {{{"path", "/dev/scratch"},
+                              {"hostPath", Shown("u-1-1")},
+                              {"permissions", "rw"}}}}}}}}}};
   EXPECT_EQ(FileOf(kNvmeDriver), expected) << FileOf(kNvmeDriver).dump(1);
   EXPECT_TRUE(stack_.Shows("u-1-0"));
   EXPECT_TRUE(stack_.Shows("u-1-1"));

@@ -48,7 +48,7 @@ class FakeKernel {
     std::set<std::string> lost ABSL_GUARDED_BY(mu);
     std::vector<Mount> mounts ABSL_GUARDED_BY(mu);
     std::set<std::pair<uint32_t, uint32_t>> frozen ABSL_GUARDED_BY(mu);  // devices
-    uint32_t next_device ABSL_GUARDED_BY(mu) = 4096;
+    uint32_t next_device ABSL_GUARDED_BY(mu) = 1'000'000;  // the machine has none of these
     int64_t next_mount ABSL_GUARDED_BY(mu) = 1;
 
     bool InUse(const std::string& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
