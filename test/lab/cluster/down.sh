@@ -19,10 +19,12 @@ processes() { # what runs in the lab's namespaces and cgroups
   for g in $(groups "$1"); do find "$g" -name cgroup.procs -exec cat {} + 2>/dev/null; done
 }
 
-# Loop devices whose backing file lies on the filesystem of one of the lab's nodes, then the device that carries that
-# filesystem. Devices are told by their backing file's device number: numbers of loop devices are reused, paths lie.
+# Loop devices whose backing file tests have put into the lab's folder; those whose backing file lies on the filesystem of
+# one of the lab's nodes, then the device that carries that filesystem. The latter are told by their backing file's device
+# number: numbers of loop devices are reused, and paths of another mount namespace lie.
 loops() {
   local disk carrier
+  losetup -n -l -O NAME,BACK-FILE | awk -v d="$1/" 'index($2, d) == 1 && $2 !~ /\/disk\.img$/ {print $1}'
   for disk in "$1"/node-*/disk.img; do
     [ -e "$disk" ] || continue
     for carrier in $(losetup -n -O NAME -j "$disk"); do
