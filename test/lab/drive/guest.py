@@ -93,13 +93,11 @@ class Guest:
         began = time.monotonic()
         sockets = len(self.scene.sockets)
         # Nehalem: a boot on "max" (5 levels of page tables, SMAP) takes a sixth more time.
-        # nvme_core: a host that is busy with other things keeps a drive waiting for longer than the usual 30 s.
         # norandmaps: QEMU translates a program once for each address that it is found at.
         argv = [parts.QEMU, "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", f"{sockets},sockets={sockets}",
                 "-m", str(sockets * self.scene.mib_each), "-display", "none", "-nodefaults", "-no-reboot", "-no-user-config",
                 "-kernel", f"{self._parts}/vmlinuz", "-initrd", "root.cpio",
                 "-append", f"console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr norandmaps init_on_alloc=0 cryptomgr.notests "
-                           "nvme_core.io_timeout=600 nvme_core.admin_timeout=600 "
                            f"lab_disks={len(self.expected_tree())} lab_nvme={','.join(addresses)}{' intel_iommu=on' if self.scene.iommu else ''}",
                 "-serial", "file:console", "-qmp", "unix:qmp,server=on,wait=off",
                 "-device", "virtio-serial-pci,addr=0x1e", "-chardev", "socket,id=lab,path=lab,server=on,wait=off",
