@@ -232,7 +232,7 @@ class LvmPool(Case):
                     calls.append(f"echo begun {name} {size}; {line} >/dev/null && echo done {name} {size}")
             script = shlex.quote("\n".join(calls))
             # Killed with its calls, which would go on with the next agent.
-            self.guest.run(f"setsid sh -c {script} >/run/calls 2>&1 & c=$!; sleep {seconds}; kill -9 $(pidof ashlar-node-agent); kill -9 -$c")
+            self.guest.run(f"setsid sh -c {script} >/run/calls 2>&1 & c=$!; sleep {seconds}; kill -9 $(pidof ashlar-node-agent); kill -9 -$c || true")
             self.start_agent()
             left = "lvm lvs --noheadings -o lv_name,lv_tags | grep -cE 'ashlar.partial|^ *g_' || true"
             self.guest.until("nothing half made is left", lambda: self.guest.run(left).strip() == "0", 90)

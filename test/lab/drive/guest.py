@@ -197,7 +197,17 @@ class Guest:
     def plug(self, controller):
         """Puts an unplugged controller back into its slot. Fails while it is not gone yet."""
         driver, *options = self.build.controllers[controller][1].split(",")
-        self.qmp("device_add", driver=driver, **dict(option.split("=", 1) for option in options))
+
+        def added():
+            try:
+                self.qmp("device_add", driver=driver, **dict(option.split("=", 1) for option in options))
+            except AssertionError as refused:
+                if "Permission conflict" not in str(refused):
+                    raise
+                return False
+            return True
+        # QEMU lets go of a device's blocks a little after it has forgotten the device.
+        self.until(f"the blocks of {controller} can be had", added)
 
     def qmp_has(self, controller):
         """Whether QEMU still has the device of that id."""
