@@ -87,6 +87,7 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
           options.composition,
           {client, informers.compositions, informers.composition_classes, informers.volumes,
            informers.gpu_partitions, informers.dra == nullptr ? nullptr : &informers.dra->claims,
+           informers.dra == nullptr ? nullptr : &informers.dra->nvidia_slices,
            informers.node_inventories, informers.nodes, volume_writer_, agents_, events, clock,
            registry}),
       pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
@@ -249,6 +250,7 @@ void Leadership::OnReport(const ReportChange& change) {
   }
   QueueGpuPartitions(change.first || change.facts || change.gpus ? "" : change.node);
   compositions_.QueueWaiting();
+  if (change.first || change.facts || change.gpus) compositions_.QueueMembersOf(change.node);
   for (const std::string& volume : change.volumes) volumes_.queue().Add({"", volume});
   for (const std::string& snapshot : change.snapshots) snapshots_.queue().Add({"", snapshot});
   // A pod that comes stages and publishes, one that goes undoes both: one write for the two.

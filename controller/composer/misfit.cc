@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -58,7 +59,9 @@ class MisfitExplainer {
                                  [&](const Gpu& gpu) { return MayUse(request, gpu, layouts_); });
     const std::string what = request.profile.empty() ? "GPU" : request.profile;
     const std::string wanted = absl::StrCat(request.name, ": ", request.count, " ", what, of);
-    if (!any) return {wanted, "no usable GPU can give it", NearestProfile(request)};
+    if (!any)
+      return {wanted, absl::StrCat("no usable GPU can give it", WhyUnusable(request)),
+              NearestProfile(request)};
     GpuRequest fewer = request;
     for (--fewer.count; fewer.count > 0 && !Fits(Only(fewer));) --fewer.count;
     std::string reason =
@@ -67,6 +70,18 @@ class MisfitExplainer {
             : absl::StrCat("only ", fewer.count, fewer.count == 1 ? " is free" : " are free");
     if (request.one_clique) absl::StrAppend(&reason, " in one clique");
     return {wanted, std::move(reason), NearestProfile(request)};
+  }
+
+  // What stands against the GPUs that could give it else, each reason once; empty: there are none.
+  std::string WhyUnusable(const GpuRequest& request) const {
+    std::vector<std::string> reasons;
+    for (Gpu gpu : node_.gpus) {
+      const std::string problem = std::exchange(gpu.problem, "");
+      if (problem.empty() || !MayUse(request, gpu, layouts_)) continue;
+      if (std::find(reasons.begin(), reasons.end(), problem) == reasons.end())
+        reasons.push_back(problem);
+    }
+    return reasons.empty() ? "" : absl::StrCat(": ", absl::StrJoin(reasons, ", or "));
   }
 
   // The largest profile of which as many could be had.

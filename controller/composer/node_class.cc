@@ -33,7 +33,8 @@ void Put(std::string& key, const Place& place) {
 }
 
 void PutGpu(std::string& key, const Gpu& gpu) {
-  Put(key, gpu.taken || !gpu.problem.empty() ? 1 : 0);
+  Put(key, gpu.problem);  // a refusal says it
+  Put(key, gpu.taken ? 1 : 0);
   if (gpu.taken || !gpu.problem.empty()) return;
   Put(key, gpu.place);
   Put(key, (int64_t{gpu.clique} << 24) + (int64_t{gpu.layout} << 1) + (gpu.gives_whole ? 1 : 0));

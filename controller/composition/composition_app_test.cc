@@ -204,6 +204,58 @@ TEST_F(CompositionApp, OneThatCannotFitIsRefusedAndSaysWhatWould) {
   ExpectNothingLeft();
 }
 
+TEST_F(CompositionApp, GpusThatAreNotAshlarsAreNotGiven) {
+  const api::KindInfo& kInventory = api::Kind<v1alpha1::NodeInventory>();
+  lab_.AwaitCondition(kInventory, "n1", "OwnershipConflict", "False", "NoOtherOwner");
+  lab_.Change(kInventory, "n1",
+              [](Json& inventory) { inventory["spec"]["gpuOwnership"] = "Observe"; });
+  lab_.Await(kInventory, "n1", [](const Json* now) {
+    return now != nullptr && ConditionOf(*now, "OwnershipConflict") == nullptr;
+  });
+  auto node = lab_.server.Get({}, kube::kNode, {"", "n2"});
+  ASSERT_TRUE(node.ok()) << node.status();
+  (*node)["status"]["allocatable"]["nvidia.com/gpu"] = "2";  // a device plugin
+  lab_.server.Put(kube::kNode, *node);
+  lab_.AwaitCondition(kInventory, "n2", "OwnershipConflict", "True", "OtherOwner");
+  Make("train", Worker(1, 1, "10Gi"));
+  AwaitRefusal("train",
+               "0 of 1 member fits. Node n1, worker: gpu: 1 GPU: no usable GPU can give it: "
+               "gpuOwnership of its NodeInventory is Observe, so its GPUs are not Ashlar's to give."
+               " Node n2, worker: gpu: 1 GPU: no usable GPU can give it: its GPUs are handed out by"
+               " a device plugin that offers nvidia.com/gpu too (OwnershipConflict), so Ashlar "
+               "gives none.");
+  ExpectNothingLeft();
+  lab_.Change(kInventory, "n1",
+              [](Json& inventory) { inventory["spec"]["gpuOwnership"] = "Manage"; });
+  EXPECT_EQ(AwaitReady("train").status().members(0).node(), "n1");
+}
+
+TEST_F(CompositionApp, AMemberWhoseDeviceIsIllIsNamedUntilItIsHealed) {
+  Make("train", Worker(1, 1, "10Gi"));
+  const ComposedMember member = AwaitReady("train").status().members(0);
+  lab_.AwaitCondition(kComposition, "train", "Degraded", "False", "Healthy");
+  const std::string& uuid = member.gpus(0).gpu();
+  const int number = uuid.back() - '0';
+  v1alpha1::Gpu ill = GpuBehind(uuid, number);
+  v1alpha1::GpuXid& xid = *ill.mutable_health()->add_xids();
+  xid.set_code(79);
+  lab_.agents[member.node()]->PutGpu(ill);
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "Degraded", "True", "MemberProblem"),
+            absl::StrCat("worker-0 on node ", member.node(), ": GPU ", uuid, ": XID 79"));
+  EXPECT_THAT(lab_.AwaitEvent("Composition", "train", "Degraded"), HasSubstr(uuid));
+  lab_.agents[member.node()]->PutGpu(GpuBehind(uuid, number));
+  lab_.AwaitCondition(kComposition, "train", "Degraded", "False", "Healthy");
+  lab_.agents[member.node()]->SetUnhealthy(member.volumes(0).volume(), "it reads no more");
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "Degraded", "True", "MemberProblem"),
+            absl::StrCat("worker-0 on node ", member.node(), ": volume scratch (",
+                         member.volumes(0).volume(), "): it reads no more"));
+  lab_.agents[member.node()]->SetUnhealthy(member.volumes(0).volume(), "");
+  lab_.AwaitCondition(kComposition, "train", "Degraded", "False", "Healthy");
+  lab_.Delete(kube::kNode, member.node());
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "Degraded", "True", "MemberProblem"),
+            absl::StrCat("worker-0: node ", member.node(), " is gone"));
+}
+
 TEST_F(CompositionApp, AnExpiredReservationFreesEverything) {
   Make("idle", Worker(4, 1, "60Gi"), {{"reservation", {{"ttlSeconds", 3}}}});
   // Ready or not: a slow machine may still be carving then.

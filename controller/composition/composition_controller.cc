@@ -1,5 +1,6 @@
 #include "controller/composition/composition_controller.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -26,9 +27,13 @@ CompositionController::CompositionController(const CompositionReconcilerOptions&
     : parts_(parts),
       writer_(parts.client, api::Kind<v1alpha1::Composition>(),
               [this](const Json& object) { parts_.compositions.Put(object); }),
-      reconciler_(options, {parts.client, parts.compositions, parts.classes, parts.volumes,
-                            parts.gpu_partitions, parts.claims, parts.node_inventories, parts.nodes,
-                            writer_, parts.volume_writer, parts.agents, parts.events, parts.clock}),
+      reconciler_(options, {{parts.client, parts.compositions, parts.classes, parts.volumes,
+                             parts.gpu_partitions, parts.claims, parts.nvidia_slices,
+                             parts.node_inventories, parts.nodes, parts.agents},
+                            writer_,
+                            parts.volume_writer,
+                            parts.events,
+                            parts.clock}),
       // One worker: a choice must be seen by the next one.
       controller_({.name = "composition", .workers = 1}, reconciler_, parts.clock, parts.metrics),
       node_inventory_filter_(SpecMatters) {}
@@ -39,6 +44,16 @@ void CompositionController::QueueWaiting() {
   for (const runtime::ObjectPtr& object : parts_.compositions.List()) {
     const Json* members = FindJson(*object, {"status", "members"});
     if (members == nullptr || members->empty())
+      controller_.queue().AddAfter(kube::KeyOf(*object), kGather);
+  }
+}
+
+void CompositionController::QueueMembersOf(const std::string& node) {
+  for (const runtime::ObjectPtr& object : parts_.compositions.List()) {
+    const Json* members = FindJson(*object, {"status", "members"});
+    if (members == nullptr || !members->is_array()) continue;
+    if (std::any_of(members->begin(), members->end(),
+                    [&](const Json& member) { return JsonString(member, {"node"}) == node; }))
       controller_.queue().AddAfter(kube::KeyOf(*object), kGather);
   }
 }
@@ -61,7 +76,9 @@ void CompositionController::WatchCaches() {
     if (parts_.gpu_partitions.Get(key) == nullptr) QueueWaiting();
   });
   parts_.node_inventories.AddHandler([this](const api::ObjectKey& key) {
-    if (node_inventory_filter_.Changed(key, parts_.node_inventories.Get(key).get())) QueueWaiting();
+    if (!node_inventory_filter_.Changed(key, parts_.node_inventories.Get(key).get())) return;
+    QueueWaiting();
+    QueueMembersOf(key.name);
   });
   parts_.volumes.AddHandler(
       [this](const api::ObjectKey& key) { QueueOwnerOf(parts_.volumes, key); });

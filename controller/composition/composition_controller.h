@@ -20,7 +20,8 @@ struct CompositionParts {
   runtime::Informer& classes;
   runtime::Informer& volumes;
   runtime::Informer& gpu_partitions;
-  runtime::Informer* claims;  // nullptr: as in CompositionReconcilerParts
+  runtime::Informer* claims;         // nullptr: as in CompositionSources
+  runtime::Informer* nvidia_slices;  // likewise
   runtime::Informer& node_inventories;
   runtime::Informer& nodes;
   ObjectWriter& volume_writer;
@@ -41,6 +42,8 @@ class CompositionController {
 
   // Those that have no devices yet look again. Does not block.
   void QueueWaiting();
+  // Those that have members on the node look again. Does not block.
+  void QueueMembersOf(const std::string& node);
 
  private:
   void QueueOwnerOf(const runtime::Cache& cache, const api::ObjectKey& key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "controller/composition/composition_health.h"
 #include "controller/composition/composition_objects.h"
 #include "controller/composition/gang_choice.h"
 #include "controller/volume/volume_plan.h"
@@ -40,21 +41,6 @@ const v1alpha1::Volume* FailedVolume(const ComposedObjects& made) {
       return &volume;
   }
   return nullptr;
-}
-
-// Whether the device could still be the member's. Of a node that says nothing nobody knows better.
-bool CouldHave(const composer::Inventory& inventory, const ComposedMember& member,
-               const v1alpha1::ComposedGPU& gpu) {
-  const bool heard = std::any_of(
-      inventory.nodes.begin(), inventory.nodes.end(),
-      [&](const auto& node) { return node.name == member.node() && !node.gpus.empty(); });
-  v1alpha1::GPUPartitionAllocation place;
-  place.set_node(member.node());
-  place.set_gpu(gpu.gpu());
-  place.set_profile(gpu.profile());
-  place.set_start(gpu.start());
-  place.set_size(gpu.size());
-  return !heard || IsFree(inventory, place);
 }
 
 // A device that somebody else has before the member's claim got it; empty: there is none.
@@ -228,19 +214,11 @@ void SetObserved(CompositionFacts& facts, absl::Time now) {
   else if (!status.has_reserved_until())
     status.mutable_reserved_until()->set_seconds(
         absl::ToUnixSeconds(now + TimeToLive(object.spec())));
-  std::string trouble;
-  for (const auto& [name, volume] : facts.made.volumes) {
-    const k8s::Condition* healthy = api::FindCondition(volume.status().conditions(), "Healthy");
-    if (healthy != nullptr && healthy->status() == api::kFalse && trouble.empty())
-      trouble = absl::StrCat("volume ", name, " on node ", volume.spec().node_name(), ": ",
-                             healthy->message());
-  }
-  if (const std::string device = TakenGpu(facts); !device.empty() && trouble.empty())
-    trouble = absl::StrCat(device, " is somebody else's now");
   Set(object, "Reserved", true, "Reserved", "", now);
   Set(object, "Provisioned", true, "Provisioned", "", now);
-  Set(object, "Degraded", !trouble.empty(), trouble.empty() ? "Healthy" : "MemberProblem", trouble,
-      now);
+  if (const std::optional<std::string> trouble = TroubleOf(facts, now))
+    Set(object, "Degraded", !trouble->empty(), trouble->empty() ? "Healthy" : "MemberProblem",
+        *trouble, now);
   Set(object, "Ready", true, used ? "InUse" : "Ready", "", now);
 }
 

@@ -44,6 +44,14 @@ struct ComposedObjects {
   }
 };
 
+// A node that members are on, as it is now.
+struct MemberNode {
+  std::string problem;       // that it has as a whole; empty: none
+  std::string gpus_problem;  // why its GPUs are not Ashlar's to give
+  bool settling = false;     // nobody should draw conclusions from what its agent does not say yet
+  const agent::v1::Inventory* inventory = nullptr;  // the last report
+};
+
 struct CompositionFacts {
   v1alpha1::Composition object;  // its spec with its class
   v1alpha1::CompositionClassSpec its_class;
@@ -51,6 +59,7 @@ struct CompositionFacts {
   bool has_finalizer = false;
   bool serves_claims = true;  // resource.k8s.io/v1
   ComposedObjects made;
+  std::map<std::string, MemberNode> member_nodes = {};  // by name
   // What there is without what others have, as far as it has no members also without what is
   // promised to others.
   DeviceStock stock;

@@ -1,6 +1,7 @@
 #include "controller/composition/composition_plan.h"
 
 #include "absl/strings/str_cat.h"
+#include "controller/composition/composition_health.h"
 #include "controller/composition/composition_objects.h"
 #include "controller/gpu_partition/testing/hopper.h"
 #include "gmock/gmock.h"
@@ -27,7 +28,7 @@ class CompositionPlan : public testing::Test {
     pool.set_ready(true);
     pool.set_allocatable_bytes(100 * kGi);
     pool.set_largest_volume_bytes(100 * kGi);
-    facts_.stock = StockOf({{{"n1", "", &inventory_}, true, {}}}, {}, {});
+    facts_.stock = StockOf({ComposableNode{{"n1", "", &inventory_}, {}}}, {}, {});
     facts_.has_finalizer = true;
     facts_.object.mutable_metadata()->set_name("c");
     facts_.object.mutable_metadata()->set_namespace_("team");
@@ -154,6 +155,74 @@ TEST_F(CompositionPlan, AGpuThatSomebodyTookBeforeItsUseIsChosenAnew) {
   facts_.made.claims["c-w-0"].mutable_status()->mutable_allocation();
   SetObserved(facts_, kNow);
   EXPECT_EQ(Condition("Degraded"), "False Healthy") << "it is the claim's own";
+}
+
+TEST_F(CompositionPlan, WhatIsWrongWithAMemberIsNamedUntilItIsHealed) {
+  Provisioned();
+  const agent::v1::Inventory healthy = inventory_;
+  const std::string gpu = "w-0 on node n1: GPU GPU-a: ";
+  MemberNode& node = facts_.member_nodes["n1"];
+  node.inventory = &inventory_;
+  const auto told = [&](absl::Time now = kNow) {
+    SetObserved(facts_, now);
+    EXPECT_EQ(Condition("Ready"), "True Ready") << "the devices are the gang's all the same";
+    const k8s::Condition& degraded =
+        *api::FindCondition(facts_.object.status().conditions(), "Degraded");
+    EXPECT_EQ(degraded.status(), degraded.message().empty() ? api::kFalse : api::kTrue);
+    return degraded.message();
+  };
+  EXPECT_EQ(told(), "");
+  v1alpha1::GpuHealth& health = *inventory_.mutable_gpus(0)->mutable_health();
+  v1alpha1::GpuXid& xid = *health.add_xids();
+  xid.mutable_at()->set_seconds(absl::ToUnixSeconds(kNow));
+  xid.set_code(13);  // of a program
+  EXPECT_EQ(told(), "");
+  xid.set_code(79);
+  EXPECT_EQ(told(), gpu + "XID 79");
+  health.set_recovery_action("Reset");
+  EXPECT_EQ(told(), gpu + "it needs Reset");
+  health.set_recovery_action("None");
+  EXPECT_EQ(told(), gpu + "XID 79");
+  EXPECT_EQ(told(kNow + absl::Minutes(11)), "") << "it counts no more";
+  health.set_problem("GPU is lost");
+  EXPECT_EQ(told(), gpu + "it does not answer: GPU is lost");
+  inventory_.clear_gpus();
+  EXPECT_EQ(told(), gpu + "it is not there any more");
+  inventory_.mutable_gpu_driver()->set_state("Hung");
+  inventory_.mutable_gpu_driver()->set_message("in nvmlDeviceGetName");
+  EXPECT_EQ(told(), gpu + "the GPUs' driver is Hung: in nvmlDeviceGetName");
+  inventory_ = healthy;
+  node.gpus_problem = "somebody else's";
+  EXPECT_EQ(told(), gpu + "somebody else's");
+  node.gpus_problem = "";
+  SetVolume("Healthy", api::kFalse, "Unhealthy", "the drive is gone");
+  const std::string volume =
+      "w-0 on node n1: volume data (composition-uid-w-0-data): the drive is gone";
+  EXPECT_EQ(told(), volume);
+  node.problem = "is gone";
+  EXPECT_EQ(told(), "w-0: node n1 is gone; " + volume);
+  SetVolume("Healthy", api::kTrue, "Healthy");
+  node.settling = true;
+  EXPECT_EQ(told(), "w-0: node n1 is gone; " + volume) << "it stays as it was told last";
+  node.settling = false;
+  EXPECT_EQ(told(), "w-0: node n1 is gone");
+  node.problem = "";
+  EXPECT_EQ(told(), "");
+}
+
+TEST_F(CompositionPlan, APartThatIsNotAsItWasMadeIsNamed) {
+  facts_.object.mutable_spec()->mutable_members(0)->mutable_gpus(0)->set_profile("3g.40gb");
+  Provisioned();
+  facts_.member_nodes["n1"].inventory = &inventory_;
+  const v1alpha1::ComposedGPU& place = facts_.object.status().members(0).gpus(0);
+  agent::v1::GpuPartitionState& part = *inventory_.add_gpu_partitions();
+  part.set_gpu("GPU-a");
+  part.set_start(place.start());
+  part.set_size(place.size());
+  EXPECT_EQ(TroubleOf(facts_, kNow), "");
+  part.set_problem("the driver says no");
+  EXPECT_EQ(TroubleOf(facts_, kNow), absl::StrCat("w-0 on node n1: GPU GPU-a: its part 3g.40gb at ",
+                                                  place.start(), ": the driver says no"));
 }
 
 TEST_F(CompositionPlan, OfANodeThatSaysNothingNobodyKnowsBetter) {

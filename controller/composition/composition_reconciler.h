@@ -4,33 +4,22 @@
 #pragma once
 
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "controller/agents/agent_directory.h"
-#include "controller/composition/composition_plan.h"
+#include "controller/composition/composition_gatherer.h"
 #include "controller/objects/event_sink.h"
 #include "controller/objects/object_writer.h"
 #include "lib/base/clock.h"
-#include "lib/runtime/cache.h"
 #include "lib/runtime/reconciler.h"
 
 namespace ashlar::controller {
 
 // All must outlive the reconciler.
 struct CompositionReconcilerParts {
-  kube::Client& client;
-  const runtime::Cache& compositions;
-  const runtime::Cache& classes;
-  const runtime::Cache& volumes;
-  const runtime::Cache& gpu_partitions;
-  const runtime::Cache* claims;  // nullptr: the API server does not serve resource.k8s.io/v1
-  const runtime::Cache& node_inventories;
-  const runtime::Cache& nodes;
+  CompositionSources sources;
   ObjectWriter& writer;  // of Compositions
   ObjectWriter& volume_writer;
-  const AgentDirectory& agents;
   EventSink& events;
   Clock& clock;
 };
@@ -45,7 +34,7 @@ struct CompositionReconcilerOptions {
 class CompositionReconciler final : public runtime::Reconciler {
  public:
   CompositionReconciler(CompositionReconcilerOptions options, CompositionReconcilerParts parts)
-      : options_(options), parts_(parts) {}
+      : options_(options), parts_(parts), gatherer_(parts.sources) {}
 
   absl::StatusOr<runtime::Action> Reconcile(const CallContext& context,
                                             const api::ObjectKey& key) override;
@@ -61,15 +50,6 @@ class CompositionReconciler final : public runtime::Reconciler {
   };
   using Result = absl::StatusOr<runtime::Action>;
 
-  absl::Status Gather(Pass& pass) const;
-  absl::Status GatherMade(Pass& pass) const;
-  absl::Status GatherNamed(Pass& pass, const api::KindInfo& kind,
-                           std::set<std::string>& names) const;
-  absl::Status GatherStock(Pass& pass) const;
-  absl::StatusOr<std::vector<ComposableNode>> GatherNodes(Pass& pass) const;
-  std::vector<v1alpha1::GPUPartitionAllocation> PromisedParts(const api::ObjectKey& own) const;
-  std::vector<PromisedBytes> PromisedToOthers(const api::ObjectKey& own) const;
-
   Result Act(Pass& pass, const CompositionDecision& decision);
   Result Carve(Pass& pass);
   Result Provision(Pass& pass);
@@ -83,10 +63,7 @@ class CompositionReconciler final : public runtime::Reconciler {
 
   const CompositionReconcilerOptions options_;
   const CompositionReconcilerParts parts_;
+  const CompositionGatherer gatherer_;
 };
-
-// What the Compositions of the cache but `own` have of GPUs, as places that are promised.
-std::vector<v1alpha1::GPUPartitionAllocation> PartsOfCompositions(
-    const runtime::Cache& compositions, const api::ObjectKey& own);
 
 }  // namespace ashlar::controller

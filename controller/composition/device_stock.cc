@@ -118,10 +118,7 @@ DeviceStock StockOf(const std::vector<ComposableNode>& nodes,
                     const std::vector<PromisedBytes>& bytes,
                     const std::set<std::string>& own_claims) {
   std::vector<GpuNodeFacts> gpus;
-  for (const ComposableNode& node : nodes) {
-    gpus.push_back(node.facts);
-    if (!node.gives_gpus) gpus.back().inventory = nullptr;
-  }
+  for (const ComposableNode& node : nodes) gpus.push_back(node.facts);
   DeviceStock stock;
   stock.inventory = StockOf(gpus, parts, own_claims, GpuUse::kPartsAndWhole).inventory;
   stock.drives.resize(nodes.size());

@@ -15,7 +15,6 @@ namespace ashlar::controller {
 
 struct ComposableNode {
   GpuNodeFacts facts;
-  bool gives_gpus = false;  // Ashlar hands out its GPUs
   std::map<std::string, std::string> labels;
 };
 

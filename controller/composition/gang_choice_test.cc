@@ -64,7 +64,7 @@ class GangChoiceTest : public testing::Test {
   v1alpha1::CompositionMember& Member() { return *object_.mutable_spec()->mutable_members(0); }
   // MEMBER:GPU[/START]+DRIVE of each, or why there is none.
   std::string Choice() {
-    const ComposableNode node{{"n1", "", &inventory_, held_}, true, {}};
+    const ComposableNode node{{"n1", "", &inventory_, held_, gpus_problem_}, {}};
     const GangChoice choice = ChooseGang(StockOf({node}, parts_, bytes_), object_);
     if (const auto* none = std::get_if<NoGang>(&choice)) return none->message;
     std::string text;
@@ -85,6 +85,7 @@ class GangChoiceTest : public testing::Test {
   agent::v1::Inventory inventory_;
   Composition object_;
   std::vector<std::string> held_;
+  std::string gpus_problem_;
   std::vector<v1alpha1::GPUPartitionAllocation> parts_;
   std::vector<PromisedBytes> bytes_;
 };
@@ -132,6 +133,49 @@ TEST_F(GangChoiceTest, AGpuThatCannotBeDividedNowIsGivenWholeOnly) {
   Member().mutable_gpus(0)->set_profile("3g.40gb");
   EXPECT_EQ(Choice(),
             "0 of 1 member fits. Node n1, worker: gpu: 1 3g.40gb: no usable GPU can give it.");
+}
+
+TEST_F(GangChoiceTest, GpusThatAreNotAshlarsAreRefusedWithTheReason) {
+  const auto owned = [](const char* ownership, bool conflict) -> Json {
+    Json inventory = {{"spec", {{"gpuOwnership", ownership}}}};
+    if (conflict)
+      inventory["status"]["conditions"] =
+          Json::array({{{"type", "OwnershipConflict"}, {"status", "True"}}});
+    return inventory;
+  };
+  const struct {
+    Json inventory;
+    const char* other_owner;
+    const char* problem;
+  } kCases[] = {
+      {owned("Manage", false), "", ""},
+      {owned("Observe", false), "",
+       "gpuOwnership of its NodeInventory is Observe, so its GPUs are not Ashlar's to give"},
+      {owned("Observe", false), "a device plugin that offers nvidia.com/gpu",
+       "gpuOwnership of its NodeInventory is Observe, so its GPUs are not Ashlar's to give: they "
+       "are handed out by a device plugin that offers nvidia.com/gpu"},
+      {owned("Manage", false), "ResourceSlices of gpu.nvidia.com",
+       "its GPUs are handed out by ResourceSlices of gpu.nvidia.com too (OwnershipConflict), so "
+       "Ashlar gives none"},
+      {owned("Manage", true), "",
+       "its GPUs are handed out by somebody else too (OwnershipConflict), so Ashlar gives none"},
+  };
+  for (const auto& one : kCases) {
+    gpus_problem_ = GpuOwnershipProblem(one.inventory, one.other_owner);
+    EXPECT_EQ(gpus_problem_, one.problem);
+    for (const char* profile : {"", "3g.40gb"}) {
+      Member().mutable_gpus(0)->set_profile(profile);
+      if (gpus_problem_.empty())
+        EXPECT_THAT(Choice(), HasSubstr("worker-0:GPU-0"));
+      else
+        EXPECT_EQ(Choice(), absl::StrCat("0 of 1 member fits. Node n1, worker: gpu: 1 ",
+                                         *profile == 0 ? "GPU" : profile,
+                                         ": no usable GPU can give it: ", one.problem, "."));
+    }
+  }
+  Member().clear_gpus();
+  Member().clear_constraints();
+  EXPECT_EQ(Choice(), "worker-0:S0") << "its drives are Ashlar's all the same";
 }
 
 TEST_F(GangChoiceTest, AReserveOfThePoolIsNotGivenOutOnEachDrive) {

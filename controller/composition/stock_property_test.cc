@@ -163,7 +163,7 @@ class World {
   DeviceStock Stock() const {
     std::vector<ComposableNode> nodes;
     for (size_t n = 0; n < nodes_.size(); ++n)
-      nodes.push_back({{nodes_[n].node(), "", &reports_[n], Held(n)}, true, {}});
+      nodes.push_back({{nodes_[n].node(), "", &reports_[n], Held(n)}, {}});
     std::vector<PromisedBytes> bytes;
     for (const auto& [name, volume] : volumes_)
       bytes.push_back({name, nodes_[volume.node].node(), "fast", volume.drive, volume.bytes});

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "ashlar/k8s/resource.codec.h"
 #include "ashlar/v1alpha1/gpu_partition.codec.h"
-#include "controller/composition/composition_reconciler.h"
+#include "controller/composition/composition_gatherer.h"
 #include "controller/pool/pool_selection.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"

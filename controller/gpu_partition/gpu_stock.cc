@@ -65,6 +65,7 @@ class Stock {
     for (const v1alpha1::Gpu& gpu : facts.inventory->gpus()) {
       if (gpu.mig().profiles().empty() && use_ == GpuUse::kParts) continue;
       node.gpus.push_back(GpuOf(*facts.inventory, gpu));
+      if (!facts.gpus_problem.empty()) node.gpus.back().problem = facts.gpus_problem;
     }
     for (const agent::v1::ClaimState& claim : facts.inventory->claims())
       if (!own_claims_.contains(claim.uid())) TakeDevices(claim, *facts.inventory, node);
@@ -171,6 +172,17 @@ bool HasOwnershipConflict(const Json& inventory) {
     return JsonString(condition, {"type"}) == "OwnershipConflict" &&
            JsonString(condition, {"status"}) == "True";
   });
+}
+
+std::string GpuOwnershipProblem(const Json& inventory, const std::string& other_owner) {
+  if (JsonString(inventory, {"spec", "gpuOwnership"}) != "Manage")
+    return absl::StrCat(
+        "gpuOwnership of its NodeInventory is Observe, so its GPUs are not Ashlar's to give",
+        other_owner.empty() ? "" : ": they are handed out by ", other_owner);
+  if (other_owner.empty() && !HasOwnershipConflict(inventory)) return "";
+  return absl::StrCat("its GPUs are handed out by ",
+                      other_owner.empty() ? "somebody else" : other_owner,
+                      " too (OwnershipConflict), so Ashlar gives none");
 }
 
 GpuStock StockOf(const std::vector<GpuNodeFacts>& nodes,

@@ -20,10 +20,15 @@ struct GpuNodeFacts {
   std::string problem;  // why nothing new is placed there; empty: usable
   const agent::v1::Inventory* inventory = nullptr;  // the last report; nullptr: there was none
   std::vector<std::string> held = {};               // devices that claims have, by the API
+  std::string gpus_problem = {};  // why none of its GPUs is given; empty: they are Ashlar's
 };
 
 // Whether a NodeInventory says that somebody else hands out the node's GPUs too.
 bool HasOwnershipConflict(const Json& inventory);
+
+// Why the GPUs of the NodeInventory's node are not Ashlar's to give; empty: they are. `other_owner`
+// hands them out, as OtherGpuOwner has it.
+std::string GpuOwnershipProblem(const Json& inventory, const std::string& other_owner);
 
 struct GpuProfileFacts {
   int64_t memory = 0;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "controller/node_inventory/drive_status.h"
+#include "controller/slices/gpu_health.h"
 #include "lib/api/conditions.h"
 
 namespace ashlar::controller {
@@ -50,17 +51,6 @@ void SetLastHeard(v1alpha1::NodeInventoryStatus& status, absl::Time heard,
   if (heard == absl::InfinitePast()) return;
   if (status.has_last_heard() && heard - known < throttle) return;
   status.mutable_last_heard()->set_seconds(absl::ToUnixSeconds(heard));
-}
-
-// What its owner must know; empty: nothing. What the driver asks for tells more than an old XID.
-std::string GpuProblem(const v1alpha1::Gpu& gpu) {
-  const v1alpha1::GpuHealth& health = gpu.health();
-  if (!health.problem().empty()) return absl::StrCat("does not answer: ", health.problem());
-  if (!health.recovery_action().empty() && health.recovery_action() != "None")
-    return absl::StrCat("needs ", health.recovery_action());
-  if (health.row_remap_failed()) return "has memory that cannot be repaired";
-  if (health.row_remap_pending()) return "waits for a reset that repairs its memory";
-  return "";
 }
 
 void SetHealth(NodeInventoryFacts& facts, absl::Time now) {

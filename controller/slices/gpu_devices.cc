@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/dra_names/device_names.h"
 #include "controller/slices/drive_devices.h"
+#include "controller/slices/gpu_health.h"
 #include "lib/api/quantity.h"
 
 namespace ashlar::controller {
@@ -17,12 +18,6 @@ using google::protobuf::Map;
 using v1alpha1::Gpu;
 using v1alpha1::MigProfile;
 using Counters = std::map<std::string, int64_t>;
-
-// Errors of the GPU, not of a program on it (NVIDIA's catalogue of XIDs): memory that cannot be
-// corrected, the bus, firmware that does not answer.
-constexpr int64_t kSevereXids[] = {48, 62, 64, 74, 79, 95, 119, 120, 140};
-// How long such an error counts where the driver says that nothing is to be done.
-constexpr absl::Duration kXidCounts = absl::Minutes(10);
 
 void CountEngines(const MigProfile& profile, Counters& counters) {
   counters["compute-slices"] += profile.compute_slices();
@@ -132,16 +127,10 @@ void AddHealth(const GpuDevicesFacts& facts, const Gpu& gpu, k8s::Device& device
   const std::string& action = health.recovery_action();
   if (!action.empty() && action != "None")
     AddTaint(device, kGpuRecoveryTaint, action, "NoSchedule");
-  if (!action.empty() && action != "None") return;
-  // The driver asks for nothing, or does not tell: what it told of lately counts.
-  const v1alpha1::GpuXid* severe = nullptr;
-  for (const v1alpha1::GpuXid& xid : health.xids())
-    if (std::count(std::begin(kSevereXids), std::end(kSevereXids), xid.code()) > 0) severe = &xid;
-  if (severe == nullptr) return;
-  const absl::Time end = absl::FromUnixSeconds(severe->at().seconds()) + kXidCounts;
-  if (action == "None" && facts.now >= end) return;
-  if (action == "None") until = std::min(until, end);
-  AddTaint(device, kGpuXidTaint, absl::StrCat(severe->code()), "NoSchedule");
+  const SevereXid severe = SevereXidOf(health, facts.now);
+  if (severe.code == 0) return;
+  until = std::min(until, severe.until);
+  AddTaint(device, kGpuXidTaint, absl::StrCat(severe.code), "NoSchedule");
 }
 
 void Consume(const Gpu& gpu, Counters counters, k8s::Device& device) {

@@ -418,6 +418,13 @@ void FakeAgent::AddGpu(v1alpha1::Gpu gpu) {
   Changed();
 }
 
+void FakeAgent::PutGpu(const v1alpha1::Gpu& gpu) {
+  MutexLock lock(mu_);
+  for (v1alpha1::Gpu& one : gpus_)
+    if (one.uuid() == gpu.uuid()) one = gpu;
+  Changed();
+}
+
 agent::v1::EnsureClaimRequest FakeAgent::Claim(const std::string& uid) const {
   MutexLock lock(mu_);
   const auto found = claims_.find(uid);
@@ -481,7 +488,7 @@ void FakeAgent::SetAttributesMessage(const std::string& volume, const std::strin
 
 void FakeAgent::SetUnhealthy(const std::string& volume, const std::string& message) {
   MutexLock lock(mu_);
-  volumes_.at(volume).set_healthy(false);
+  volumes_.at(volume).set_healthy(message.empty());
   volumes_.at(volume).set_message(message);
   Changed();
 }

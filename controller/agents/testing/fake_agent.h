@@ -62,6 +62,7 @@ class FakeAgent final : public AgentClient {
   // It has the default attributes though nobody said so.
   void Forget(const std::string& volume);
   void SetAttributesMessage(const std::string& volume, const std::string& message);
+  // "": it is healthy again.
   void SetUnhealthy(const std::string& volume, const std::string& message);
   // The volume is gone though nobody removed it.
   void Lose(const std::string& volume);
@@ -75,6 +76,8 @@ class FakeAgent final : public AgentClient {
   // As the kubelet has it prepared, or not any more.
   void SetPrepared(const std::string& claim, bool prepared);
   void AddGpu(v1alpha1::Gpu gpu);
+  // The one of the UUID is so from now on.
+  void PutGpu(const v1alpha1::Gpu& gpu);
 
   // Asks the controller what claims gave to the pod, and waits for the answer.
   agent::v1::PodAnswer Ask(const std::string& pod_namespace, const std::string& pod_uid);
