@@ -22,6 +22,16 @@ inline bool IsBeingDeleted(const Json& object) {
   return !JsonString(object, {"metadata", "deletionTimestamp"}).empty();
 }
 
+// An answer to the write that took the last finalizer off: the object has left the store. Pods,
+// which live on for their grace period without finalizers, are not meant.
+inline bool HasEnded(const Json& object) {
+  if (!IsBeingDeleted(object)) return false;
+  const Json* finalizers = FindJson(object, {"metadata", "finalizers"});
+  if (finalizers != nullptr && !finalizers->empty()) return false;
+  const Json* grace = FindJson(object, {"metadata", "deletionGracePeriodSeconds"});
+  return grace == nullptr || *grace == 0;
+}
+
 // Less than, equal to or greater than zero as the resourceVersion `a` is older than, the same as or
 // newer than `b`, of one kind on one server. Resource versions are decimal numbers that grow
 // (KEP-5504); an empty one is older than all.

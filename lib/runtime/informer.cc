@@ -113,11 +113,17 @@ void Informer::Put(const Json& object) {
   if (key.name.empty() || version.empty()) return;
   {
     MutexLock lock(mu_);
-    // What the watch has passed is in the cache, or gone; putting it back would raise the dead.
-    if (CompareVersions(version, version_) <= 0) return;
     auto it = objects_.find(key);
-    if (it != objects_.end() && CompareVersions(version, it->second.version) <= 0) return;
-    objects_[key] = {std::make_shared<const Json>(object), version};
+    const int order = it == objects_.end() ? 1 : CompareVersions(version, it->second.version);
+    if (kube::HasEnded(object)) {
+      // A newer one is another object of the name.
+      if (it == objects_.end() || order < 0) return;
+      objects_.erase(it);
+    } else {
+      // What the watch has passed is in the cache, or gone; putting it back would raise the dead.
+      if (order <= 0 || CompareVersions(version, version_) <= 0) return;
+      objects_[key] = {std::make_shared<const Json>(object), version};
+    }
   }
   Notify({key});
 }

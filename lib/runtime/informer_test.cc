@@ -197,6 +197,23 @@ TEST_F(InformerTest, TheEndOfAnObjectMayHaveTheVersionOfTheAnswerThatEndedIt) {
   EXPECT_EQ(informer_.Get({"", "mine"}), nullptr) << "deleted at version " << next;
 }
 
+TEST_F(InformerTest, PutOfAnObjectWithoutItsLastFinalizerEndsIt) {
+  StartAndSync();
+  Changes changes(informer_);
+  Json held = Widget("mine");
+  held["metadata"]["finalizers"] = {"example.dev/held"};
+  ASSERT_TRUE(api_.Create({}, kWidget, held).ok());
+  ASSERT_TRUE(api_.Delete({}, kWidget, {"", "mine"}, {}).ok());
+  changes.Await(2);
+  Json answer = *informer_.Get({"", "mine"});
+  informer_.Put(answer);
+  EXPECT_NE(informer_.Get({"", "mine"}), nullptr) << "deleted, but held";
+  answer["metadata"]["finalizers"] = Json::array();
+  informer_.Put(answer);
+  EXPECT_EQ(informer_.Get({"", "mine"}), nullptr);
+  EXPECT_EQ(changes.seen().size(), 3u) << "those who watch are told";
+}
+
 TEST_F(InformerTest, ResyncTellsOfEveryObjectAgain) {
   Create("a");
   Create("b");

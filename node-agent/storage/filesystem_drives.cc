@@ -44,10 +44,19 @@ std::string FilesystemDrives::Unfinished() const {
   return absl::StrCat("has a signature of ", filesystem_.type);
 }
 
-std::string FilesystemDrives::Target(const PoolRecord& record, const Drive& drive) const {
-  const std::string first = absl::StrCat(env_.state_dir, "/pools/", record.spec.name);
+std::string FilesystemDrives::FirstTarget(const PoolRecord& record) const {
+  return absl::StrCat(env_.state_dir, "/pools/", record.spec.name);
+}
+
+std::string FilesystemDrives::FurtherTarget(const PoolRecord& record,
+                                            const std::string& drive_id) const {
   // A plus sign occurs in no name of a pool.
-  return drive.signature.uuid == FirstUuid() ? first : absl::StrCat(first, "+", FileStem(drive.id));
+  return absl::StrCat(FirstTarget(record), "+", FileStem(drive_id));
+}
+
+std::string FilesystemDrives::Target(const PoolRecord& record, const Drive& drive) const {
+  return drive.signature.uuid == FirstUuid() ? FirstTarget(record)
+                                             : FurtherTarget(record, drive.id);
 }
 
 absl::StatusOr<FilesystemDrives::Found> FilesystemDrives::Look(PoolRecord& record,
@@ -196,6 +205,19 @@ absl::Status FilesystemDrives::Close(const PoolRecord& record) {
     // An unfinished one would be a foreign filesystem to whoever wants the drive next.
     if (Contains(record.claimed, drive.id) && drive.busy_reason == Unfinished())
       ASHLAR_RETURN_IF_ERROR(Erase(drive));
+  }
+  return DetachDead(record);
+}
+
+absl::Status FilesystemDrives::DetachDead(const PoolRecord& record) {
+  std::vector<std::string> targets = {FirstTarget(record)};
+  for (const std::string& id : record.members) targets.push_back(FurtherTarget(record, id));
+  ASHLAR_ASSIGN_OR_RETURN(const std::vector<sys::MountEntry> mounts, env_.mounts.List());
+  for (const std::string& target : targets) {
+    const sys::MountEntry* mount = sys::FindMount(mounts, target);
+    if (mount == nullptr || sys::HasDevice(*mount)) continue;
+    ASHLAR_RETURN_IF_ERROR(sys::DetachMount(target));
+    ASHLAR_RETURN_IF_ERROR(env_.mounts.RemoveTarget(target));
   }
   return absl::OkStatus();
 }

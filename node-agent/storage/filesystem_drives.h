@@ -46,7 +46,8 @@ class FilesystemDrives {
                                      SavePoolRecord save);
   // The drive, which has no volumes, is free afterwards.
   absl::Status Release(PoolRecord& record, const std::string& drive_id, SavePoolRecord save);
-  // Unmounts all; what is on them stays, but unfinished filesystems are erased.
+  // Unmounts all, those of drives that are gone, too. What is on the drives stays, but unfinished
+  // filesystems are erased.
   absl::Status Close(const PoolRecord& record);
   bool Carries(const Drive& drive) const;
 
@@ -57,6 +58,8 @@ class FilesystemDrives {
   };
   std::string FirstUuid() const;
   std::string FurtherUuid(const std::string& drive_id) const;
+  std::string FirstTarget(const PoolRecord& record) const;
+  std::string FurtherTarget(const PoolRecord& record, const std::string& drive_id) const;
   std::string Target(const PoolRecord& record, const Drive& drive) const;
   // How the scanner calls a drive that nobody uses and that bears what an interrupted mkfs left.
   std::string Unfinished() const;
@@ -66,6 +69,8 @@ class FilesystemDrives {
                                bool first, SavePoolRecord save);
   absl::Status Mount(const CallContext& context, const Drive& drive, const std::string& target);
   absl::Status Erase(const Drive& drive);
+  // Takes down the mounts of drives that are gone.
+  absl::Status DetachDead(const PoolRecord& record);
 
   const PoolEnvironment& env_;
   const std::string uid_;

@@ -97,12 +97,16 @@ class FreeDrives(Case):
         # Linux asks controllers for no announcements of this kind: without any event it is the agent's next look that finds it.
         self.guest.run("udevadm trigger --action=change --subsystem-match=nvme")
         self.guest.until("the agent tells of the warning", lambda: self.told("ASH3")["health"]["criticalWarnings"] == 0b1100)
+        self.assertTrue(self.pool("pulled", serials=["ASH3"])["ready"])
         self.guest.unplug("ASH3")
         self.guest.until("the agent tells that it is gone", lambda: self.told("ASH3") is None)
+        self.call("RemovePool", name="pulled")
+        self.assertEqual(self.guest.run("grep pools/pulled /proc/self/mounts; ls /var/lib/ashlar/pools"), "", "a pool whose drive is gone leaves no mount")
         self.guest.until("its slot is free", lambda: not self.guest.qmp_has("ASH3"))
         self.guest.plug("ASH3")
         self.guest.until("the agent tells that it is there", lambda: self.told("ASH3") is not None)
-        self.assertEqual(self.told("ASH3")["busyReason"], "")
+        self.guest.run("wipefs -qa $(drive ASH3)")
+        self.guest.until("it is free", lambda: self.told("ASH3")["busyReason"] == "")
         self.guest.run(STOP_AGENT)
 
     def test_directories_of_xfs_keep_the_contract_of_backends(self):
