@@ -44,7 +44,7 @@ build() {
   shift
   [ -z "${built[$preset$*]:-}" ] || return 0
   echo "building ($preset)"
-  cmake --preset "$preset" >"$logs/cmake-$preset.log" 2>&1 || { tail -n 30 "$logs/cmake-$preset.log"; return 1; }
+  cmake --preset "$preset" -DASHLAR_PRECOMPILED_HEADERS="${ASHLAR_PRECOMPILED_HEADERS:-OFF}" >"$logs/cmake-$preset.log" 2>&1 || { tail -n 30 "$logs/cmake-$preset.log"; return 1; }
   ninja -C "build/$preset" "$@" >"$logs/build-$preset.log" 2>&1 || { grep -E 'error|FAILED' "$logs/build-$preset.log" | head -n 40; return 1; }
   built[$preset$*]=yes
 }
