@@ -37,14 +37,16 @@ class Gpus(Case):
 
     @staticmethod
     def level(gpu, path):
-        """By the tree that QEMU was told to make: a root port, the switch's ports, the device."""
+        """By the tree that QEMU was told to make: a root port on a root bus, the switch's ports, the device."""
         if gpu["pci"][1] == path["pci"][1]:
             return "Switch"
-        return "Root" if gpu["numa"] == path["numa"] else "System"
+        if gpu["pci"][0][:7] == path["pci"][0][:7]:
+            return "Root"
+        return "NUMANode" if gpu["numa"] == path["numa"] else "System"
 
     def test_the_guest_sees_the_tree_of_the_scene(self):
         self.assert_sees_the_scene()
-        self.assertEqual((len(self.gpus), len(self.guest.build.disks)), (8, 8))
+        self.assertEqual((len(self.gpus), len(self.guest.build.disks)), (8, 9))
 
     def test_every_gpu_is_found_at_its_place(self):
         inventory = self.guest.json(f"{self.agent} --print-inventory")
@@ -62,7 +64,7 @@ class Gpus(Case):
 
         ups = sorted({gpu["pci"][1] for gpu in self.gpus})
         self.assertEqual(len(ups), 4)
-        roots = {f"pci0000:{number}": f"numa-{node}" for node, number in enumerate((40, 80))}
+        roots = {"pci0000:40": "numa-0", "pci0000:60": "numa-0", "pci0000:80": "numa-1"}
         tree = {"numa-0": "", "numa-1": "", **roots, **{f"switch-{up}": "pci0000:40" if up < "0000:80" else "pci0000:80" for up in ups}}
         domains = {domain["name"]: domain["parent"] for domain in inventory["domains"] if domain["kind"] != "NVLinkClique"}
         self.assertEqual(domains, tree)
@@ -75,7 +77,7 @@ class Gpus(Case):
         uuids = {its["uuid"]: next(gpu for gpu in self.gpus if gpu["pci"][-1] == address) for address, its in said.items()}
         levels = {(path["gpu"], path["drive"]): path["level"] for path in inventory["paths"]}
         self.assertEqual(levels, {(uuid, drive): self.level(gpu, disk.paths[0]) for uuid, gpu in uuids.items() for drive, disk in disks.items()})
-        self.assertEqual({level: list(levels.values()).count(level) for level in levels.values()}, {"Switch": 16, "Root": 16, "System": 32})
+        self.assertEqual({level: list(levels.values()).count(level) for level in levels.values()}, {"Switch": 16, "Root": 16, "NUMANode": 4, "System": 36})
         self.assertEqual({(path["peerToPeer"], path["reason"]) for path in inventory["paths"]},
                          {("No", "neither nvidia-fs nor the driver's open kernel modules are loaded")})
         self.assertEqual(inventory["gds"], {"nvidiaFs": False, "openKernelModules": False, "acsRedirects": []})
@@ -131,7 +133,7 @@ class Gpus(Case):
     def test_volumes_land_behind_the_switch_of_their_pods_gpu_and_farther_off_as_drives_fill_up(self):
         disks = {said["id"]: disk for disk, _, said in self.drives()}
         self.start_agent()
-        self.guest.until("the GPUs are told", lambda: len(self.call("WatchInventory")["paths"]) == 64)
+        self.guest.until("the GPUs are told", lambda: len(self.call("WatchInventory")["paths"]) == 72)
         pool = self.ensure_pool(name="near", uid=UID, backend="Partition", devices={"transports": ["nvme"]},
                                 inlineVolumeMaxBytes=str(64 * MI))
         self.assertEqual({drive["id"] for drive in pool["drives"]}, set(disks))
@@ -139,32 +141,32 @@ class Gpus(Case):
         first, last = (self.told_gpu(index)["uuid"] for index in (0, 7))
         self.give(first)
         # Each drive has room for one; two are behind a switch.
-        places = [self.publish_near(f"v{i}", required=False) for i in range(5)]
-        self.assertEqual([level for _, level, _ in places], ["Switch", "Switch", "Root", "Root", "System"])
+        places = [self.publish_near(f"v{i}", required=False) for i in range(6)]
+        self.assertEqual([level for _, level, _ in places], ["Switch", "Switch", "Root", "Root", "NUMANode", "System"])
         for drive, level, gpus in places:
             self.assertEqual((self.level(self.gpus[0], disks[drive].paths[0]), gpus), (level, [first]))
-        refused = self.publish_near("v5", required=True)
+        refused = self.publish_near("v6", required=True)
         self.assertIn("FAILED_PRECONDITION: a drive within level Switch of " + first, refused)
         self.assertRegex(refused, r"the nearest drive with room for 41943040 bytes is \S+ at level System; of nearer ones \S+ \(Switch\)")
         self.give(last)
-        drive, level, _ = self.publish_near("v5", required=True)
+        drive, level, _ = self.publish_near("v6", required=True)
         self.assertEqual((self.level(self.gpus[7], disks[drive].paths[0]), level), ("Switch", "Switch"))
         self.call("UnpublishVolume", volumeId="csi-v1", targetPath="/mnt/v1")
         self.give(first)
-        self.assertEqual(self.publish_near("v6", required=True), places[1])
+        self.assertEqual(self.publish_near("v7", required=True), places[1])
         self.guest.run("kill $(pidof fake_pod_resources)")
-        self.assertIn("UNAVAILABLE: the kubelet does not tell at /run/kubelet.sock", self.publish_near("v7", required=True))
-        self.assertEqual(self.publish_near("v7", required=False)[1:], ("", []))
-        self.call("UnpublishVolume", volumeId="csi-v7", targetPath="/mnt/v7")
+        self.assertIn("UNAVAILABLE: the kubelet does not tell at /run/kubelet.sock", self.publish_near("v8", required=True))
+        self.assertEqual(self.publish_near("v8", required=False)[1:], ("", []))
+        self.call("UnpublishVolume", volumeId="csi-v8", targetPath="/mnt/v8")
         self.publish_beside_a_gpu_of_a_claim(disks)
-        for name in ("v0", "v2", "v3", "v4", "v5", "v6", "v7"):
+        for name in ("v0", "v2", "v3", "v4", "v5", "v6", "v7", "v8"):
             self.call("UnpublishVolume", volumeId=f"csi-{name}", targetPath=f"/mnt/{name}")
         self.assertEqual(self.call("ListVolumes")["volumes"], [])
         self.guest.run(STOP_AGENT)
 
     def test_which_way_cufile_takes_is_told_and_may_be_required(self):
         self.start_agent()
-        self.guest.until("the GPUs are told", lambda: len(self.call("WatchInventory")["paths"]) == 64)
+        self.guest.until("the GPUs are told", lambda: len(self.call("WatchInventory")["paths"]) == 72)
         self.ensure_pool(name="near", uid=UID, backend="Partition", devices={"transports": ["nvme"]}, inlineVolumeMaxBytes=str(64 * MI))
         self.call("EnsureVolume", volumeId="d", pool="near", sizeBytes=str(40 * MI), mode="VOLUME_MODE_FILESYSTEM", fsType="ext4")
         place = {"volumeId": "d", "stagingPath": "/mnt/d", "mode": "VOLUME_MODE_FILESYSTEM"}
@@ -210,9 +212,9 @@ class Gpus(Case):
         answer = self.call_line("AnswerOpenQuestions", devices=[device])
         self.guest.run(f"rm -f /run/published; (until [ -e /run/published ]; do {answer}; done) >/run/answers 2>&1 &")
         # As the kubelet repeats it: an answer may come too late in a slow guest.
-        self.guest.until("the volume is published", lambda: self.guest.status(self.publish_line("v7", True), 150)[0] == 0, 120)
+        self.guest.until("the volume is published", lambda: self.guest.status(self.publish_line("v8", True), 150)[0] == 0, 120)
         self.guest.run("touch /run/published")
-        drive, level, gpus = self.place("v7")
+        drive, level, gpus = self.place("v8")
         self.assertEqual((self.level(gpu, disks[drive].paths[0]), level), ("Switch", "Switch"))
         self.assertEqual(gpus, [self.told_gpu(5)["uuid"]])
 

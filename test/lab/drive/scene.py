@@ -228,10 +228,11 @@ class Switch:
 
 
 class Socket:
-    """A NUMA node with a processor, memory, and a PCIe root bus, which takes root ports only."""
+    """A NUMA node with a processor, memory, and a PCIe root bus, which takes root ports only. With `other_root` it has a second
+    root bus with these things."""
 
-    def __init__(self, *things):
-        self.things = things
+    def __init__(self, *things, other_root=()):
+        self.roots = [things, other_root] if other_root else [things]
 
 
 class Scene:
@@ -246,13 +247,14 @@ class Scene:
         if self.iommu:
             b.device("intel-iommu,intremap=off")  # the emulated timer does not work through remapped interrupts
         for number, socket in enumerate(self.sockets):
-            bus = Bus(f"pxb{number}", 64 * (number + 1), [])
             b.arguments += ["-object", f"memory-backend-ram,id=memory{number},size={self.mib_each}M",
                             "-numa", f"node,nodeid={number},cpus={number},memdev=memory{number}"]
-            b.device(f"pxb-pcie,id={bus.name},bus_nr={bus.number},numa_node={number},bus=pcie.0")
-            b.numa, b.last_bus = number, bus.number
-            for slot, thing in enumerate(socket.things):
-                thing.build(b, bus, slot)
+            for root, things in enumerate(socket.roots):
+                bus = Bus(f"pxb{number}-{root}", 64 * (number + 1) + 32 * root, [])
+                b.device(f"pxb-pcie,id={bus.name},bus_nr={bus.number},numa_node={number},bus=pcie.0")
+                b.numa, b.last_bus = number, bus.number
+                for slot, thing in enumerate(things):
+                    thing.build(b, bus, slot)
         return b
 
 
