@@ -56,6 +56,11 @@ def answer(options, entry):
     return {"result": {key: said[key] for key in ("spec", "status") if key in said}}
 
 
+def in_order(said):
+    """The server tells errors of one object now in this order, now in that."""
+    return {**said, "errors": sorted(said["errors"], key=json.dumps)} if "errors" in said else said
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True)
@@ -69,10 +74,11 @@ def main():
     for entry in entries:
         said = answer(options, entry)
         before = {key: entry.pop(key) for key in ("errors", "result") if key in entry}
-        if said != before:
+        if in_order(said) != in_order(before):
             different += 1
             print(f"{entry['name']}: was {before}, is {said}")
-        entry.update(said)
+            before = said
+        entry.update(before)
     if options.write:
         with open(options.file, "w") as file:
             file.write("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
