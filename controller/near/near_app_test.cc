@@ -142,6 +142,13 @@ TEST_F(NearAppTest, AnInlineVolumeNearGpusIsToldOfAsLongAsItIsThere) {
   EXPECT_GT(volume.status().locality().since().seconds(), 0);
   EXPECT_TRUE(volume.metadata().finalizers().empty());
   lab_.AwaitCondition(kVolume(), "csi-1", "Published", "True", "Published");
+  // All that was told of it is heard when what came after it on another node is: from here on only
+  // its own end can bring it back.
+  const std::shared_ptr<FakeAgent> n2 = lab_.AddNode("n2", 100 * kGi);
+  agent::v1::VolumeState later = InlineVolume({"GPU-a"});
+  later.set_volume_id("csi-2");
+  n2->PutVolume(later);
+  lab_.AwaitCondition(kVolume(), "csi-2", "Published", "True", "Published");
   // Deleted by hand, it is told of again: it is the pod's.
   lab_.Delete(kVolume(), "csi-1");
   lab_.Await(kVolume(), "csi-1", [&](const Json* now) {

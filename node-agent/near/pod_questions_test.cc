@@ -1,5 +1,7 @@
 #include "node-agent/near/pod_questions.h"
 
+#include <chrono>
+#include <future>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -17,8 +19,10 @@ class PodQuestionsTest : public testing::Test {
  protected:
   // As another thread asks; it waits for the answer when this returns.
   void Ask(const CallContext& context = {}) {
+    ended_ = {};
     thread_ = std::thread([this, context] {
       answer_ = questions_.Find(context, {"ml", "trainer", "uid-1"});
+      ended_.set_value();
     });
     clock_.AwaitWaiters(1);
   }
@@ -26,6 +30,7 @@ class PodQuestionsTest : public testing::Test {
   int changes_ = 0;
   PodQuestions questions_{clock_, [this] { ++changes_; }};
   absl::StatusOr<std::vector<PodDevice>> answer_;
+  std::promise<void> ended_;  // of the asking
   std::thread thread_;
 };
 
@@ -38,6 +43,9 @@ TEST_F(PodQuestionsTest, AQuestionStandsUntilItIsAnswered) {
   questions_.Answer(id + 1, {});
   EXPECT_EQ(questions_.Open().size(), 1u) << "an answer to another question";
   questions_.Answer(id, {{"gpu.nvidia.com", "gpu-0", "GPU-a", "", ""}});
+  EXPECT_EQ(ended_.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready)
+      << "nobody told who waits";
+  clock_.Advance(kControllerTime);  // who was not told gives up
   thread_.join();
   ASSERT_TRUE(answer_.ok()) << answer_.status();
   EXPECT_EQ(answer_->front().uuid, "GPU-a");
