@@ -64,6 +64,9 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
                           [this](const std::string& pool) { OnRelease(pool); },
                           [this](const std::string& volume) {
                             volumes_.queue().Add({"", volume});
+                          },
+                          [this](const std::string& volume) {
+                            return dra_ == nullptr ? std::string() : dra_->HolderOf(volume);
                           }}),
       snapshot_reconciler_(
           options.snapshot,

@@ -1,7 +1,9 @@
 #include "controller/claims/claim_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -10,6 +12,7 @@
 #include "controller/dra_names/device_names.h"
 #include "controller/dra_names/drive_names.h"
 #include "controller/slices/drive_devices.h"
+#include "controller/slices/volume_devices.h"
 #include "controller/volume/volume_plan.h"
 #include "lib/api/conditions.h"
 #include "lib/api/quantity.h"
@@ -55,20 +58,35 @@ std::string VolumeName(const k8s::ResourceClaim& claim, const std::string& reque
 
 struct Planner {
   const k8s::ResourceClaim& claim;
-  const Inventory* inventory;
-  const FindVolume& find_volume;
-  std::map<std::string, int> of_request;
-  std::set<std::string> paths;
+  const ClaimSources& sources;
+  const Inventory* inventory = nullptr;
+  std::map<std::string, int> of_request = {};
+  std::set<std::string> paths = {};
 
   void PlanDrive(const DeviceRequestAllocationResult& result, PlannedDevice& device);
+  void PlanOffered(const DeviceRequestAllocationResult& result, PlannedDevice& device);
   void PlanGpu(const DeviceRequestAllocationResult& result, PlannedDevice& device);
-  bool Configure(const DeviceRequestAllocationResult& result, PlannedDevice& device);
+  // `existing`: nullptr if the volume is to be carved.
+  bool Configure(const DeviceRequestAllocationResult& result, const Volume* existing,
+                 PlannedDevice& device);
+  // Whether pods have, or may have, what the claim was given before.
+  bool IsPrepared() const;
 };
 
-bool Planner::Configure(const DeviceRequestAllocationResult& result, PlannedDevice& device) {
-  const auto config = ParseVolumeConfig(
-      ParametersFor(claim.status().allocation().devices(), result.driver(), result.request()),
-      result.request());
+bool Planner::IsPrepared() const {
+  if (inventory == nullptr) return false;
+  for (const agent::v1::ClaimState& told : inventory->claims())
+    if (told.uid() == claim.metadata().uid()) return told.prepared();
+  return false;
+}
+
+bool Planner::Configure(const DeviceRequestAllocationResult& result, const Volume* existing,
+                        PlannedDevice& device) {
+  const std::string text =
+      ParametersFor(claim.status().allocation().devices(), result.driver(), result.request());
+  const auto config = existing == nullptr
+                          ? ParseVolumeConfig(text, result.request())
+                          : ParseExistingVolumeConfig(text, result.request(), *existing);
   if (!config.ok()) {
     SetTrouble(device, Trouble::kInvalid, "InvalidConfig", std::string(config.status().message()));
     return false;
@@ -84,6 +102,7 @@ bool Planner::Configure(const DeviceRequestAllocationResult& result, PlannedDevi
   }
   device.volume.mutable_spec()->set_mode(config->mode);
   device.volume.mutable_spec()->set_fs_type(config->fs_type);
+  if (config->limits) *device.volume.mutable_spec()->mutable_limits() = *config->limits;
   device.told.mutable_volume()->set_path(path);
   device.told.mutable_volume()->set_read_only(config->read_only);
   return true;
@@ -91,7 +110,7 @@ bool Planner::Configure(const DeviceRequestAllocationResult& result, PlannedDevi
 
 void Planner::PlanDrive(const DeviceRequestAllocationResult& result, PlannedDevice& device) {
   const std::string name = VolumeName(claim, result.request(), of_request[result.request()]);
-  if (!Configure(result, device)) return;
+  if (!Configure(result, nullptr, device)) return;
   const absl::StatusOr<int64_t> bytes = BytesOf(result);
   if (!bytes.ok() || *bytes <= 0) {
     return SetTrouble(device, Trouble::kInvalid, "InvalidSize",
@@ -106,7 +125,7 @@ void Planner::PlanDrive(const DeviceRequestAllocationResult& result, PlannedDevi
   device.told.mutable_volume()->set_volume_id(name);
   spec.set_size(*bytes);
   spec.set_node_name(result.pool());
-  const Volume* exists = find_volume(name);
+  const Volume* exists = sources.volume(name);
   if (exists != nullptr && DriveDeviceName(exists->spec().drive()) == result.device()) {
     spec.set_pool(exists->spec().pool());
     spec.set_drive(exists->spec().drive());
@@ -122,6 +141,37 @@ void Planner::PlanDrive(const DeviceRequestAllocationResult& result, PlannedDevi
     spec.set_drive(drive);
   }
   device.wants_volume = true;
+}
+
+void Planner::PlanOffered(const DeviceRequestAllocationResult& result, PlannedDevice& device) {
+  const Volume* volume = sources.offered(result.pool(), result.device());
+  // Another volume or node may do, but for pods that have this one.
+  const auto refuse = [&](std::string reason, std::string message) {
+    device.withdrawn = true;
+    SetTrouble(device, IsPrepared() ? Trouble::kWaiting : Trouble::kFailed, std::move(reason),
+               std::move(message));
+  };
+  if (volume == nullptr)
+    return refuse("VolumeMissing",
+                  absl::StrCat("node ", result.pool(), " offers no volume of that name now"));
+  const std::string& name = volume->metadata().name();
+  const std::string& space = claim.metadata().namespace_();
+  if (!IsOffered(*volume))
+    return refuse("VolumeMissing", absl::StrCat("volume ", name, " is being deleted"));
+  if (!IsOfferedTo(*volume, space))
+    return refuse("NotOffered",
+                  absl::StrCat("volume ", name, " is not offered to claims of namespace ", space,
+                               ": its spec.offer.namespaces does not name it"));
+  if (result.admin_access()) {
+    device.withdrawn = true;
+    return SetTrouble(device, Trouble::kInvalid, "InvalidConfig",
+                      "adminAccess: Invalid value: true: it would give a volume to two claims");
+  }
+  agent::v1::ClaimVolume& told = *device.told.mutable_volume();
+  told.set_volume_id(name);
+  told.set_existing(true);
+  if (!Configure(result, volume, device)) return;
+  told.set_read_only(told.read_only() || volume->spec().offer().read_only());
 }
 
 void Planner::PlanGpu(const DeviceRequestAllocationResult& result, PlannedDevice& device) {
@@ -180,16 +230,15 @@ bool IsOurDriver(const std::string& driver) {
   return driver == kNvmeDriver || driver == kGpuDriver;
 }
 
-ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_inventory,
-                    const FindVolume& find_volume, const FindSlice& find_slice) {
+ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const ClaimSources& sources) {
   ClaimPlan plan;
-  Planner planner{claim, nullptr, find_volume, {}, {}};
+  Planner planner{claim, sources};
   for (const auto& result : claim.status().allocation().devices().results()) {
     if (!IsOurDriver(result.driver())) continue;
     // All devices that one claim has of ours are of one node.
     if (plan.node.empty()) {
       plan.node = result.pool();
-      planner.inventory = find_inventory(plan.node);
+      planner.inventory = sources.inventory(plan.node);
     }
     PlannedDevice& device = plan.devices.emplace_back();
     device.told.set_driver(result.driver());
@@ -197,14 +246,16 @@ ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_i
     device.told.set_pool(result.pool());
     device.told.set_device(result.device());
     device.told.set_share_id(result.share_id());
-    if (result.driver() == kNvmeDriver)
-      planner.PlanDrive(result, device);
-    else
+    if (result.driver() == kGpuDriver)
       planner.PlanGpu(result, device);
+    else if (IsVolumeDevice(result.device()))
+      planner.PlanOffered(result, device);
+    else
+      planner.PlanDrive(result, device);
     ++planner.of_request[result.request()];
   }
   if (planner.inventory == nullptr) return plan;
-  const std::vector<std::string> gpus = GpusOf(claim, plan.node, *planner.inventory, find_slice);
+  const std::vector<std::string> gpus = GpusOf(claim, plan.node, *planner.inventory, sources.slice);
   if (gpus.empty()) return plan;
   for (PlannedDevice& device : plan.devices)
     if (device.wants_volume)
@@ -243,6 +294,9 @@ agent::v1::EnsureClaimRequest TellRequest(const k8s::ResourceClaim& claim, const
   request.set_namespace_(claim.metadata().namespace_());
   request.set_name(claim.metadata().name());
   for (const PlannedDevice& device : plan.devices) *request.add_devices() = device.told;
+  for (const k8s::ResourceClaimConsumerReference& user : claim.status().reserved_for())
+    if (user.api_group().empty() && user.resource() == "pods") request.add_pod_uids(user.uid());
+  std::sort(request.mutable_pod_uids()->begin(), request.mutable_pod_uids()->end());
   return request;
 }
 

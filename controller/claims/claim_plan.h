@@ -6,6 +6,10 @@
 //       │                └─► cannot be carved: failed, the scheduler looks elsewhere
 //       └─► its configuration is invalid: told in the status; ends with the scheduler's patience
 //
+// A Volume that is offered as it is (decision 0028) is not carved: what is looked at is whether the
+// claim may have it. When it may not any more, the agent forgets what it was told, unless pods have
+// the claim already.
+//
 // The claim bears nothing of ours. What is made for it bears its uid, and is taken back when there
 // is no claim of that uid that has the device (decision 0021).
 #pragma once
@@ -33,6 +37,8 @@ enum class Trouble {
 struct PlannedDevice {
   agent::v1::ClaimDevice told;  // to the agent
   bool wants_volume = false;
+  // The claim must not have it, whatever the agent was told before.
+  bool withdrawn = false;
   v1alpha1::Volume volume;  // of `wants_volume`: name, labels and spec
   Trouble trouble = Trouble::kNone;
   std::string reason;  // CamelCase
@@ -47,13 +53,18 @@ struct ClaimPlan {
 // Whether the driver is one of ours.
 bool IsOurDriver(const std::string& driver);
 
-// What is to be made. `inventory` is the last report of the node's agent, or nullptr; `find_volume`
-// gives a Volume by its name, or nullptr.
-using FindInventory = std::function<const agent::v1::Inventory*(const std::string& node)>;
-using FindVolume = std::function<const v1alpha1::Volume*(const std::string& name)>;
+// What is to be made. `inventory` is the last report of the node's agent, or nullptr; `volume`
+// gives a Volume by its name, or nullptr; `offered` the one that is or was offered as that device
+// of the node, or nullptr.
+struct ClaimSources {
+  std::function<const agent::v1::Inventory*(const std::string& node)> inventory;
+  std::function<const v1alpha1::Volume*(const std::string& name)> volume;
+  std::function<const v1alpha1::Volume*(const std::string& node, const std::string& device)>
+      offered;
+  FindSlice slice;
+};
 // Volumes are told of how near they are to the claim's GPUs, whoever's these are.
-ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const FindInventory& find_inventory,
-                    const FindVolume& find_volume, const FindSlice& find_slice);
+ClaimPlan PlanClaim(const k8s::ResourceClaim& claim, const ClaimSources& sources);
 
 // Whether the Volume that exists is the one that is wanted.
 bool IsTheSameVolume(const v1alpha1::Volume& wanted, const v1alpha1::Volume& exists);

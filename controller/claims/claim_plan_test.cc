@@ -47,6 +47,12 @@ TEST(VolumeConfig, RefusalsNameTheFieldTheValueAndWhatIsAccepted) {
               HasSubstr("VolumeConfig.apiVersion"));
   EXPECT_FALSE(ParseVolumeConfig("[]", "r").ok());
   EXPECT_EQ(Refused(R"(, "path": "/data/a")"), "accepted");
+  EXPECT_THAT(Refused(R"(, "limits": 5)"), HasSubstr("must be an object"));
+  EXPECT_THAT(Refused(R"(, "limits": {"iops": 5})"),
+              HasSubstr("VolumeConfig.limits.iops: Invalid value: 5: no such field"));
+  for (const char* value : {"0", "-1", "0.5", "\"fast\"", "true", "null", "[]"})
+    EXPECT_THAT(Refused(std::string(R"(, "limits": {"readIops": )") + value + "}"),
+                HasSubstr("VolumeConfig.limits.readIops: Invalid value: "));
 }
 
 class ClaimPlanTest : public testing::Test {
@@ -86,16 +92,21 @@ class ClaimPlanTest : public testing::Test {
   }
 
   ClaimPlan Plan() {
-    return PlanClaim(
-        claim_, [this](const std::string&) { return heard_ ? &inventory_ : nullptr; },
-        [this](const std::string& name) {
-          const auto found = volumes_.find(name);
-          return found == volumes_.end() ? nullptr : &found->second;
-        },
-        [this](const std::string& driver, const std::string& pool, const std::string&) {
-          return driver == slice_.spec().driver() && pool == slice_.spec().pool().name() ? &slice_
-                                                                                         : nullptr;
-        });
+    const auto named = [this](const std::string& name) {
+      const auto found = volumes_.find(name);
+      return found == volumes_.end() ? nullptr : &found->second;
+    };
+    ClaimSources sources;
+    sources.inventory = [this](const std::string&) { return heard_ ? &inventory_ : nullptr; };
+    sources.volume = named;
+    sources.offered = [&](const std::string&, const std::string& device) {
+      return device == VolumeDeviceName("pvc-1") ? named("pvc-1") : nullptr;
+    };
+    sources.slice = [this](const std::string& driver, const std::string& pool, const std::string&) {
+      return driver == slice_.spec().driver() && pool == slice_.spec().pool().name() ? &slice_
+                                                                                     : nullptr;
+    };
+    return PlanClaim(claim_, sources);
   }
 
   // Status of the condition of the n-th device, with its reason.
@@ -240,6 +251,113 @@ TEST_F(ClaimPlanTest, ReadyIsSaidWhenAllIsAndFailureLetsTheSchedulerGoElsewhere)
   SetDeviceStatus(Plan(), claim_, absl::UnixEpoch());
   EXPECT_EQ(Condition(0, kVolumeReady), "True Ready");
   EXPECT_EQ(Condition(1, kVolumeReady), "True Ready");
+}
+
+// A claim of namespace ns that was given the Volume pvc-1.
+class OfferedVolumeTest : public ClaimPlanTest {
+ protected:
+  OfferedVolumeTest() {
+    volume_.mutable_metadata()->set_name("pvc-1");
+    volume_.mutable_spec()->set_node_name("node-1");
+    volume_.mutable_spec()->set_mode("Filesystem");
+    volume_.mutable_spec()->mutable_offer()->add_namespaces("ns");
+    volume_.mutable_status()->set_size(kGi);
+    Allocate("data", VolumeDeviceName("pvc-1"), "");
+  }
+  // TROUBLE REASON of the only device; what is refused is withdrawn.
+  std::string Refusal() {
+    const PlannedDevice device = Plan().devices.at(0);
+    EXPECT_EQ(device.withdrawn, device.trouble != Trouble::kNone);
+    EXPECT_FALSE(device.wants_volume);
+    static const char* const names[] = {"", "Waiting ", "Failed ", "Invalid "};
+    return names[static_cast<int>(device.trouble)] + device.reason;
+  }
+  v1alpha1::Volume& volume_ = volumes_["pvc-1"];
+};
+
+TEST_F(OfferedVolumeTest, IsToldAsItIsAndNothingIsMade) {
+  Configure("data", R"(, "path": "/model", "readOnly": false)");
+  EXPECT_EQ(Refusal(), "");
+  const agent::v1::ClaimVolume told = Plan().devices[0].told.volume();
+  EXPECT_EQ(told.volume_id(), "pvc-1");
+  EXPECT_EQ(told.path(), "/model");
+  EXPECT_TRUE(told.existing());
+  EXPECT_FALSE(told.read_only());
+  volume_.mutable_spec()->mutable_offer()->set_read_only(true);
+  EXPECT_TRUE(Plan().devices[0].told.volume().read_only()) << "whatever the claim says";
+  volume_.mutable_spec()->set_mode("Block");
+  claim_.mutable_status()->mutable_allocation()->mutable_devices()->clear_config();
+  EXPECT_EQ(Plan().devices[0].told.volume().path(), "/dev/ashlar/data");
+}
+
+TEST_F(OfferedVolumeTest, IsForTheNamespacesThatItNamesAlone) {
+  claim_.mutable_metadata()->set_namespace_("other");
+  EXPECT_EQ(Refusal(), "Failed NotOffered");
+  EXPECT_EQ(Plan().devices[0].told.volume().volume_id(), "");
+  EXPECT_THAT(Plan().devices[0].message, HasSubstr("not offered to claims of namespace other"));
+  volume_.mutable_spec()->mutable_claim_ref()->set_namespace_("other");
+  EXPECT_EQ(Refusal(), "Failed NotOffered") << "its owner has its PersistentVolumeClaim";
+}
+
+TEST_F(OfferedVolumeTest, IsRefusedWhenItGoesOrIsOfferedNoMore) {
+  volume_.mutable_metadata()->mutable_deletion_timestamp()->set_seconds(1);
+  EXPECT_EQ(Refusal(), "Failed VolumeMissing");
+  volume_.mutable_metadata()->clear_deletion_timestamp();
+  volume_.mutable_spec()->mutable_offer()->set_namespaces(0, "other");
+  EXPECT_EQ(Refusal(), "Failed NotOffered");
+  // Pods that have it keep it, and the scheduler does not take their claim's devices.
+  agent::v1::ClaimState& known = *inventory_.add_claims();
+  known.set_uid("u");
+  EXPECT_EQ(Refusal(), "Failed NotOffered");
+  known.set_prepared(true);
+  EXPECT_EQ(Refusal(), "Waiting NotOffered");
+  volumes_.erase("pvc-1");
+  EXPECT_EQ(Refusal(), "Waiting VolumeMissing");
+}
+
+TEST_F(OfferedVolumeTest, WithAdminAccessItWouldBeGivenTwice) {
+  claim_.mutable_status()
+      ->mutable_allocation()
+      ->mutable_devices()
+      ->mutable_results(0)
+      ->set_admin_access(true);
+  EXPECT_EQ(Refusal(), "Invalid InvalidConfig");
+}
+
+TEST_F(OfferedVolumeTest, CannotBeSaidToBeAnother) {
+  const auto refused = [&](const char* fields) {
+    claim_.mutable_status()->mutable_allocation()->mutable_devices()->clear_config();
+    Configure("", fields);
+    const PlannedDevice device = Plan().devices.at(0);
+    EXPECT_EQ(device.trouble, Trouble::kInvalid) << fields;
+    return device.message;
+  };
+  EXPECT_EQ(
+      refused(R"(, "fsType": "xfs")"),
+      "VolumeConfig.fsType: Invalid value: \"xfs\": must be unset for volume pvc-1, which has "
+      "its own");
+  EXPECT_THAT(refused(R"(, "limits": {"readIops": 5})"), HasSubstr("VolumeConfig.limits"));
+  EXPECT_THAT(refused(R"(, "mode": "Block")"), HasSubstr("must be unset or Filesystem, as volume"));
+}
+
+TEST_F(ClaimPlanTest, LimitsAreTheVolumesAndHoldForThePodsOfTheClaim) {
+  Allocate("a", DriveDeviceName("S1"), "1");
+  Configure("a", R"(, "limits": {"readIops": "5k", "writeBytesPerSecond": 1048576})");
+  for (const char* uid : {"pod-2", "pod-1"}) {
+    auto& user = *claim_.mutable_status()->add_reserved_for();
+    user.set_resource("pods");
+    user.set_uid(uid);
+  }
+  auto& group = *claim_.mutable_status()->add_reserved_for();
+  group.set_api_group("example.com");
+  group.set_resource("pods");
+  group.set_uid("other");
+  const ClaimPlan plan = Plan();
+  const v1alpha1::VolumeLimits& limits = plan.devices[0].volume.spec().limits();
+  EXPECT_EQ(limits.read_iops(), 5000);
+  EXPECT_EQ(limits.write_bytes_per_second(), 1048576);
+  EXPECT_FALSE(limits.has_write_iops());
+  EXPECT_THAT(TellRequest(claim_, plan).pod_uids(), testing::ElementsAre("pod-1", "pod-2"));
 }
 
 TEST_F(ClaimPlanTest, AVolumeOfTheAllocationBeforeIsNotTaken) {

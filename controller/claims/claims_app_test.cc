@@ -175,6 +175,85 @@ TEST_F(ClaimsAppTest, AConfigurationThatIsWrongIsToldAndNothingIsMade) {
   EXPECT_THAT(n1_->Volumes(), IsEmpty());
 }
 
+// A volume of a PersistentVolumeClaim that was offered.
+class OfferedVolumesAppTest : public ClaimsAppTest {
+ protected:
+  void SetUp() override {
+    ClaimsAppTest::SetUp();
+    lab_.MakeVolume("pvc", "5Gi", {{"drive", "S1"}, {"nodeName", "n1"}});
+    lab_.AwaitCarved("pvc");
+    Offer({"default"});
+  }
+  void Offer(const std::vector<std::string>& namespaces) {
+    for (;;) {
+      auto volume = lab_.server.Get({}, kVolume(), {"", "pvc"});
+      ASSERT_TRUE(volume.ok());
+      (*volume)["spec"]["offer"] = {{"namespaces", namespaces}};
+      if (lab_.server.Update({}, kVolume(), *volume, kube::Subresource::kNone).ok()) return;
+    }
+  }
+  // As the scheduler does it.
+  std::string Take(const std::string& name) {
+    Json claim = {{"apiVersion", "resource.k8s.io/v1"},
+                  {"kind", "ResourceClaim"},
+                  {"metadata", {{"name", name}, {"namespace", "default"}}},
+                  {"spec", {{"devices", {{"requests", Json::array()}}}}}};
+    auto made = lab_.server.Create({}, kClaim(), claim);
+    EXPECT_TRUE(made.ok()) << made.status();
+    (*made)["status"]["allocation"] = {
+        {"devices",
+         {{"results", Json::array({{{"request", "data"},
+                                    {"driver", kNvmeDriver},
+                                    {"pool", "n1"},
+                                    {"device", VolumeDeviceName("pvc")},
+                                    {"bindingConditions", {kVolumeReady}},
+                                    {"bindingFailureConditions", {kVolumeFailed}}}})}}}};
+    EXPECT_TRUE(lab_.server.Update({}, kClaim(), *made, kube::Subresource::kStatus).ok());
+    return JsonString(*made, {"metadata", "uid"});
+  }
+  // Until the volume is published, or is not.
+  void AwaitPublished(bool published) {
+    lab_.Await(kSlice(), "n1-nvme.ashlar.dev-0", [&](const Json* json) {
+      return json != nullptr &&
+             (DumpJson(*json).find(VolumeDeviceName("pvc")) != std::string::npos) == published;
+    });
+  }
+  void DeleteVolume() { ASSERT_TRUE(lab_.server.Delete({}, kVolume(), {"", "pvc"}, {}).ok()); }
+};
+
+TEST_F(OfferedVolumesAppTest, AClaimGetsItAsItIsAndItsDeletionWaitsForTheClaim) {
+  AwaitPublished(true);
+  const std::string uid = Take("c");
+  AwaitDeviceCondition("c", kVolumeReady, "True", "Ready");
+  EXPECT_EQ(n1_->Claim(uid).devices(0).volume().volume_id(), "pvc");
+  EXPECT_TRUE(n1_->Claim(uid).devices(0).volume().existing());
+  EXPECT_THAT(n1_->Volumes(), ElementsAre("pvc"));
+  DeleteVolume();
+  lab_.Await(kVolume(), "pvc", [](const Json* volume) {
+    return volume != nullptr &&
+           DumpJson(*volume).find("until ResourceClaim default/c no longer holds") !=
+               std::string::npos;
+  });
+  EXPECT_THAT(n1_->Volumes(), ElementsAre("pvc"));
+  Delete("c");
+  lab_.AwaitGone(kVolume(), "pvc");
+  EXPECT_EQ(n1_->Claim(uid).uid(), "");
+}
+
+TEST_F(OfferedVolumesAppTest, TheAgentForgetsAClaimThatItIsOfferedToNoMore) {
+  const std::string uid = Take("c");
+  AwaitDeviceCondition("c", kVolumeReady, "True", "Ready");
+  Offer({"other"});
+  AwaitDeviceCondition("c", kVolumeFailed, "True", "NotOffered");
+  n1_->AwaitCalls("RemoveClaim", 1);
+  EXPECT_EQ(n1_->Claim(uid).uid(), "");
+  EXPECT_THAT(lab_.AwaitEvent("ResourceClaim", "c", "NotOffered"), HasSubstr("namespace default"));
+  Delete("c");
+  Offer({});
+  AwaitPublished(false);
+  EXPECT_THAT(n1_->Volumes(), ElementsAre("pvc"));
+}
+
 TEST_F(ClaimsAppTest, AnAgentThatForgotIsToldAgain) {
   const std::string uid = Allocate("c", "S1", "10Gi");
   AwaitDeviceCondition("c", kVolumeReady, "True", "Ready");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -75,6 +76,45 @@ void ClaimsReconciler::NoteNode(const api::ObjectKey& claim, const std::string& 
   if (!before.empty() && before != node) parts_.queue({"", before});
 }
 
+ClaimPlan ClaimsReconciler::Plan(const ResourceClaim& claim) const {
+  // They outlive the plan's pointers.
+  std::shared_ptr<const AgentReport> report;
+  std::map<std::string, Volume> volumes;
+  SliceFinder slices(parts_.dra);
+  ClaimSources sources;
+  sources.inventory = [&](const std::string& node) -> const agent::v1::Inventory* {
+    report = parts_.agents.View(node).report;
+    return report == nullptr ? nullptr : &report->inventory();
+  };
+  sources.volume = [&](const std::string& name) -> const Volume* {
+    const runtime::ObjectPtr volume = parts_.volumes.Get({"", name});
+    if (volume == nullptr) return nullptr;
+    auto read = api::FromJson<Volume>(*volume);
+    return read.ok() ? &(volumes[name] = *std::move(read)) : nullptr;
+  };
+  sources.offered = [&](const std::string& node, const std::string& device) -> const Volume* {
+    std::optional<Volume> volume = parts_.offered.Find(node, device);
+    if (!volume) return nullptr;
+    Volume& kept = volumes[volume->metadata().name()];
+    kept = *std::move(volume);
+    return &kept;
+  };
+  sources.slice = [&](const std::string& driver, const std::string& pool,
+                      const std::string& device) { return slices.Find(driver, pool, device); };
+  return PlanClaim(claim, sources);
+}
+
+void ClaimsReconciler::Withdraw(const CallContext& context, const ClaimPlan& plan,
+                                const std::string& uid) {
+  const bool withdrawn = std::any_of(plan.devices.begin(), plan.devices.end(),
+                                     [](const PlannedDevice& device) { return device.withdrawn; });
+  if (!withdrawn) return;
+  const absl::Status forgotten = Forget(context, plan.node, uid);
+  if (!forgotten.ok())
+    LogInfo("a claim keeps a volume that is not offered to it any more",
+            {{"node", plan.node}, {"claim", uid}, {"status", forgotten.ToString()}});
+}
+
 ClaimsReconciler::Result ClaimsReconciler::ReconcileClaim(const CallContext& context,
                                                           const api::ObjectKey& key) {
   const runtime::ObjectPtr object = parts_.dra.claims.Get(key);
@@ -83,24 +123,7 @@ ClaimsReconciler::Result ClaimsReconciler::ReconcileClaim(const CallContext& con
     return Action::AwaitChange();
   }
   ASHLAR_ASSIGN_OR_RETURN(const ResourceClaim claim, api::FromJson<ResourceClaim>(*object));
-  std::shared_ptr<const AgentReport> report;  // outlives the plan's pointer
-  const auto find_inventory = [&](const std::string& node) -> const agent::v1::Inventory* {
-    report = parts_.agents.View(node).report;
-    return report == nullptr ? nullptr : &report->inventory();
-  };
-  std::map<std::string, Volume> volumes;
-  const auto find_volume = [&](const std::string& name) -> const Volume* {
-    const runtime::ObjectPtr volume = parts_.volumes.Get({"", name});
-    if (volume == nullptr) return nullptr;
-    auto read = api::FromJson<Volume>(*volume);
-    return read.ok() ? &(volumes[name] = *std::move(read)) : nullptr;
-  };
-  SliceFinder slices(parts_.dra);
-  const auto find_slice = [&](const std::string& driver, const std::string& pool,
-                              const std::string& device) {
-    return slices.Find(driver, pool, device);
-  };
-  ClaimPlan plan = PlanClaim(claim, find_inventory, find_volume, find_slice);
+  ClaimPlan plan = Plan(claim);
   NoteNode(key, plan.node);
   if (plan.node.empty()) return Action::AwaitChange();
 
@@ -110,6 +133,7 @@ ClaimsReconciler::Result ClaimsReconciler::ReconcileClaim(const CallContext& con
         return device.trouble == Trouble::kInvalid || device.trouble == Trouble::kFailed;
       });
   if (sound) ASHLAR_RETURN_IF_ERROR(EnsureVolumes(context, plan));
+  Withdraw(context, plan, claim.metadata().uid());
   const bool settled = sound && AllAre(plan, Trouble::kNone) && Tell(context, claim, plan);
   ResourceClaim after = claim;
   SetDeviceStatus(plan, after, parts_.clock.Now());
@@ -198,7 +222,8 @@ absl::Status ClaimsReconciler::WriteStatus(const CallContext& context, const Jso
     if (!IsOurDriver(device.driver())) continue;
     for (const k8s::Condition& condition : device.conditions())
       if (condition.type() == "Ready" &&
-          (condition.reason() == "InvalidConfig" || condition.reason() == "InvalidSize"))
+          (condition.reason() == "InvalidConfig" || condition.reason() == "InvalidSize" ||
+           condition.reason() == "NotOffered"))
         parts_.events.Publish(EventSink::Type::kWarning, object, condition.reason(),
                               condition.message());
   }

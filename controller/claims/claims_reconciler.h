@@ -18,6 +18,7 @@
 #include "controller/objects/event_sink.h"
 #include "controller/objects/object_writer.h"
 #include "controller/pool/node_offers.h"
+#include "controller/slices/offered_volumes.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
 #include "lib/runtime/cache.h"
@@ -31,6 +32,7 @@ struct ClaimsReconcilerParts {
   kube::Client& client;
   DraInformers& dra;
   const runtime::Cache& volumes;
+  const OfferedVolumes& offered;
   ObjectWriter& volume_writer;
   const AgentDirectory& agents;
   const NodeOffers& nodes;
@@ -62,6 +64,7 @@ class ClaimsReconciler final : public runtime::Reconciler {
   using Result = absl::StatusOr<runtime::Action>;
 
   Result ReconcileClaim(const CallContext& context, const api::ObjectKey& key);
+  ClaimPlan Plan(const k8s::ResourceClaim& claim) const;
   absl::Status EnsureVolumes(const CallContext& context, ClaimPlan& plan);
   absl::Status EnsureVolume(const CallContext& context, PlannedDevice& device);
   // True if the agent took it, and its report shows the claim. A report may skip what came and went
@@ -69,6 +72,9 @@ class ClaimsReconciler final : public runtime::Reconciler {
   bool Tell(const CallContext& context, const k8s::ResourceClaim& claim, ClaimPlan& plan);
   absl::Status WriteStatus(const CallContext& context, const Json& object,
                            const k8s::ResourceClaim& before, const k8s::ResourceClaim& after);
+
+  // The claim must not have a volume that the agent may have been told of.
+  void Withdraw(const CallContext& context, const ClaimPlan& plan, const std::string& uid);
 
   Result Sweep(const CallContext& context, const std::string& node);
   // uids of claims, and devices as NODE/DEVICE that each has.

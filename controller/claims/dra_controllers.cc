@@ -46,11 +46,12 @@ std::string AllocationMatters(const Json& claim) {
 
 DraControllers::DraControllers(const DraParts& parts)
     : parts_(parts),
+      offered_(parts.volumes),
       slices_reconciler_({parts.client, parts.dra.nvme_slices, parts.dra.gpu_slices,
-                          parts.dra.nvidia_slices, parts.dra.claims, parts.volumes, parts.nodes,
-                          parts.node_inventories, parts.compositions, parts.agents, parts.clock,
-                          parts.metrics}),
-      claims_reconciler_({}, {parts.client, parts.dra, parts.volumes, parts.volume_writer,
+                          parts.dra.nvidia_slices, parts.dra.claims, parts.volumes, offered_,
+                          parts.nodes, parts.node_inventories, parts.compositions, parts.agents,
+                          parts.clock, parts.metrics}),
+      claims_reconciler_({}, {parts.client, parts.dra, parts.volumes, offered_, parts.volume_writer,
                               parts.agents, parts.offers, parts.events, parts.clock,
                               [this](const api::ObjectKey& key) { claims_.queue().Add(key); }}),
       slices_({.name = "slices", .workers = kSliceWorkers}, slices_reconciler_, parts.clock,
@@ -67,8 +68,8 @@ void DraControllers::Run(std::stop_token stop) {
 }
 
 void DraControllers::WatchCaches() {
-  claims_.Watch(parts_.dra.claims);
   parts_.volumes.AddHandler([this](const api::ObjectKey& key) { OnVolume(key); });
+  claims_.Watch(parts_.dra.claims);
   // A claim that is given or loses a drive changes what of the drive is a claim's.
   parts_.dra.claims.AddHandler([this](const api::ObjectKey& key) {
     const runtime::ObjectPtr claim = parts_.dra.claims.Get(key);
@@ -100,6 +101,10 @@ void DraControllers::OnComposition(const api::ObjectKey& key) {
 }
 
 void DraControllers::OnVolume(const api::ObjectKey& key) {
+  if (const std::string node = offered_.Note(key); !node.empty()) {
+    slices_.queue().AddAfter({"", node}, kGather);
+    QueueClaimsOf(node);
+  }
   const runtime::ObjectPtr volume = parts_.volumes.Get(key);
   if (volume == nullptr || JsonString(*volume, {"metadata", "labels", kClaimUidLabel}).empty())
     return;
@@ -119,6 +124,19 @@ void DraControllers::OnReport(const ReportChange& change) {
 }
 
 void DraControllers::OnNode(const std::string& node) { slices_.queue().Add({"", node}); }
+
+std::string DraControllers::HolderOf(const std::string& volume) const {
+  const std::string device = VolumeDeviceName(volume);
+  for (const runtime::ObjectPtr& claim : parts_.dra.claims.List()) {
+    const Json* results = FindJson(*claim, {"status", "allocation", "devices", "results"});
+    if (results == nullptr || !results->is_array()) continue;
+    for (const Json& result : *results)
+      if (JsonString(result, {"driver"}) == kNvmeDriver && JsonString(result, {"device"}) == device)
+        return absl::StrCat(JsonString(*claim, {"metadata", "namespace"}), "/",
+                            JsonString(*claim, {"metadata", "name"}));
+  }
+  return "";
+}
 
 void DraControllers::QueueClaimsOf(const std::string& node) {
   for (const runtime::ObjectPtr& claim : parts_.dra.claims.List())

@@ -41,12 +41,16 @@ class DraControllers {
   void OnReport(const ReportChange& change);
   void OnNode(const std::string& node);
 
+  // NAMESPACE/NAME of a claim that holds the Volume as it is; empty: none does.
+  std::string HolderOf(const std::string& volume) const;
+
  private:
   void OnComposition(const api::ObjectKey& key);
   void OnVolume(const api::ObjectKey& key);
   void QueueClaimsOf(const std::string& node);
 
   const DraParts parts_;
+  OfferedVolumes offered_;
   SlicesReconciler slices_reconciler_;
   ClaimsReconciler claims_reconciler_;
   runtime::Controller slices_;

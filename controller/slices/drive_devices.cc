@@ -56,6 +56,7 @@ void DescribePlace(const agent::v1::Inventory& inventory, const agent::v1::Drive
 
 void Describe(const agent::v1::Inventory& inventory, const agent::v1::Drive& drive,
               const std::string& pool, k8s::Device& device) {
+  SetText(device, kTypeAttribute, kDriveType);
   SetText(device, kPoolAttribute, pool);
   SetText(device, kDriveAttribute, drive.id());
   SetText(device, kModelAttribute, drive.model());
@@ -144,6 +145,12 @@ void KeepMissing(const DriveDevicesFacts& facts, std::map<std::string, k8s::Devi
 }
 
 }  // namespace
+
+void DescribePlace(const agent::v1::Inventory& inventory, const std::string& drive,
+                   k8s::Device& device) {
+  if (const agent::v1::Drive* found = FindDrive(inventory, drive); found != nullptr)
+    DescribePlace(inventory, *found, device);
+}
 
 void SetText(k8s::Device& device, const char* name, const std::string& text) {
   if (!text.empty() && text.size() <= kMaxAttributeText)

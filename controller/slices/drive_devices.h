@@ -25,7 +25,7 @@ inline constexpr char kDriveMissingTaint[] = "ashlar.dev/drive-missing";   // No
 struct DriveDevicesFacts {
   const agent::v1::Inventory& inventory;
   bool agent_silent = false;
-  // The devices as they are published now.
+  // The drives as they are published now.
   std::vector<k8s::Device> published;
   // Whether the volume was carved for a ResourceClaim.
   absl::FunctionRef<bool(const std::string& volume)> of_claim;
@@ -43,6 +43,10 @@ std::vector<k8s::Device> DriveDevices(const DriveDevicesFacts& facts);
 // drive's; empty: there is none.
 std::string NearestSwitch(const agent::v1::Inventory& inventory,
                           const google::protobuf::RepeatedPtrField<std::string>& pci);
+
+// Sets the attributes that say where the drive is in the machine, as far as that is known.
+void DescribePlace(const agent::v1::Inventory& inventory, const std::string& drive,
+                   k8s::Device& device);
 
 // Sets the attribute unless the text is empty or longer than the API allows.
 void SetText(k8s::Device& device, const char* name, const std::string& text);

@@ -10,6 +10,7 @@
 #include "controller/dra_names/device_names.h"
 #include "controller/dra_names/drive_names.h"
 #include "controller/slices/drive_devices.h"
+#include "controller/slices/volume_devices.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
 #include "lib/kube/object.h"
@@ -96,11 +97,18 @@ absl::Status SlicesReconciler::PublishDrives(Pass& pass) {
   };
   const absl::flat_hash_set<std::string> held = HeldDevices(parts_.claims, kNvmeDriver, pass.node);
   const auto in_use = [&held](const std::string& device) { return held.contains(device); };
-  const DriveDevicesFacts facts{pass.agent.report->inventory(),
-                                pass.agent.state != AgentState::kHeard && !pass.agent.settling,
-                                PublishedDevices(SlicesOf(parts_.nvme_slices, pass.node)), of_claim,
-                                in_use};
-  return Publish(pass, kNvmeDriver, parts_.nvme_slices, InSlices(DriveDevices(facts)));
+  std::vector<k8s::Device> drives;
+  std::vector<k8s::Device> volumes;
+  for (k8s::Device& device : PublishedDevices(SlicesOf(parts_.nvme_slices, pass.node)))
+    (IsVolumeDevice(device.name()) ? volumes : drives).push_back(std::move(device));
+  const agent::v1::Inventory& inventory = pass.agent.report->inventory();
+  const bool silent = pass.agent.state != AgentState::kHeard && !pass.agent.settling;
+  std::vector<k8s::Device> devices =
+      DriveDevices({inventory, silent, std::move(drives), of_claim, in_use});
+  for (k8s::Device& device :
+       VolumeDevices({inventory, silent, parts_.offered.On(pass.node), volumes, in_use}))
+    devices.push_back(std::move(device));
+  return Publish(pass, kNvmeDriver, parts_.nvme_slices, InSlices(std::move(devices)));
 }
 
 absl::Status SlicesReconciler::PublishGpus(Pass& pass) {

@@ -8,6 +8,7 @@
 
 #include "controller/agents/agent_directory.h"
 #include "controller/slices/gpu_devices.h"
+#include "controller/slices/offered_volumes.h"
 #include "controller/slices/slice_pool.h"
 #include "lib/base/clock.h"
 #include "lib/base/mutex.h"
@@ -26,6 +27,7 @@ struct SlicesReconcilerParts {
   const runtime::Cache& nvidia_slices;
   const runtime::Cache& claims;
   const runtime::Cache& volumes;
+  const OfferedVolumes& offered;
   const runtime::Cache& nodes;
   const runtime::Cache& node_inventories;
   const runtime::Cache& compositions;

@@ -337,6 +337,14 @@ VolumeReconciler::Result VolumeReconciler::Failed(Pass& pass, const absl::Status
 
 VolumeReconciler::Result VolumeReconciler::Remove(Pass& pass) {
   SetWaiting(pass.name(), "", false);
+  if (const std::string claim = parts_.holder(pass.name()); !claim.empty()) {
+    SetDeletionWaits(pass.facts.volume, "InUse",
+                     absl::StrCat("the deletion waits until ResourceClaim ", claim,
+                                  " no longer holds the volume"),
+                     parts_.clock.Now());
+    ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
+    return Action::RequeueAfter(options_.quick_retry);
+  }
   std::optional<CallLimit::Slot> slot = calls_.TryTake(pass.node(), pass.name());
   if (!slot) return Action::RequeueAfter(kBusyRetry);
   ASHLAR_ASSIGN_OR_RETURN(std::shared_ptr<AgentClient> agent, parts_.agents.Client(pass.node()));

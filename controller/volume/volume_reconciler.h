@@ -38,6 +38,8 @@ struct VolumeReconcilerParts {
   std::function<void(const std::string& pool)> released;
   // The volume waited for its node's agent and may go on. Must not block.
   std::function<void(const std::string& volume)> wake;
+  // NAMESPACE/NAME of a ResourceClaim that holds the volume as it is; empty: none does.
+  std::function<std::string(const std::string& volume)> holder;
 };
 
 struct VolumeReconcilerOptions {
@@ -49,6 +51,8 @@ struct VolumeReconcilerOptions {
   absl::Duration node_gone_after = absl::Minutes(1);
   // How often a volume is tried again that waits for something that may not be told of.
   absl::Duration slow_retry = absl::Seconds(30);
+  // The same, where only looking tells and looking costs nothing.
+  absl::Duration quick_retry = absl::Seconds(2);
 };
 
 class VolumeReconciler final : public runtime::Reconciler {

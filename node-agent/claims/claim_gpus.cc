@@ -17,6 +17,14 @@ namespace {
 constexpr const char* kSharedNodes[] = {"/dev/nvidiactl", "/dev/nvidia-uvm",
                                         "/dev/nvidia-uvm-tools"};
 
+// Where the container toolkit looks for mounts that name GPUs (its option
+// accept-nvidia-visible-devices-as-volume-mounts).
+constexpr char kVisibleMounts[] = "/var/run/nvidia-container-devices/";
+
+void NameByMount(const std::string& uuid, CdiDevice& device) {
+  device.mounts.push_back({"/dev/null", kVisibleMounts + uuid, true});
+}
+
 const v1alpha1::Gpu* FindGpu(const GpuReport& report, const std::string& uuid) {
   const auto found = std::find_if(report.gpus.begin(), report.gpus.end(),
                                   [&](const v1alpha1::Gpu& gpu) { return gpu.uuid() == uuid; });
@@ -62,7 +70,9 @@ absl::Status ClaimGpus::GiveGpu(const std::string& uuid, CdiDevice& device, int&
 
 absl::Status ClaimGpus::Give(const ClaimGpu& gpu, CdiDevice& device) const {
   int minor = 0;
-  return GiveGpu(gpu.uuid, device, minor);
+  ASHLAR_RETURN_IF_ERROR(GiveGpu(gpu.uuid, device, minor));
+  NameByMount(gpu.uuid, device);
+  return absl::OkStatus();
 }
 
 absl::Status ClaimGpus::GiveCapability(const std::string& access, CdiDevice& device) const {
@@ -95,6 +105,7 @@ absl::StatusOr<std::string> ClaimGpus::Make(const CallContext& context, const st
   ASHLAR_RETURN_IF_ERROR(GiveCapability(instance + "/access", device));
   ASHLAR_RETURN_IF_ERROR(
       GiveCapability(absl::StrCat(instance, "/ci", made.compute_instance, "/access"), device));
+  NameByMount(made.mig_device, device);
   return made.mig_device;
 }
 

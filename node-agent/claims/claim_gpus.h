@@ -1,6 +1,8 @@
 // ClaimGpus: what a container is given of a GPU or of a part of one, and whether it can be used.
 // Only nodes that exist are given; files of NVIDIA's driver are what its own container toolkit
-// adds, to whom the environment tells the GPU. Thread-safe.
+// adds. It is told of the GPU in both ways that it knows: the variable NVIDIA_VISIBLE_DEVICES, of
+// which a container with several claims has the last, and a mount of /dev/null for each GPU, which
+// a container has of all of them (decision 0028). Thread-safe.
 #pragma once
 
 #include <functional>

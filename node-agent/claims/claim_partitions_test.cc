@@ -74,6 +74,8 @@ TEST_F(ClaimPartitionsTest, PartsAreMadeForTheClaimAndGoWithIt) {
   const auto file = ParseJson(*sys::ReadFile(stack_.CdiFile(kGpuDriver, "u")));
   const Json edits = (*file)["devices"][0]["containerEdits"];
   EXPECT_EQ(edits["env"], Json::array({"NVIDIA_VISIBLE_DEVICES=" + prepared->at(0).mig_device}));
+  EXPECT_EQ(edits["mounts"][0]["containerPath"],
+            "/var/run/nvidia-container-devices/" + prepared->at(0).mig_device);
   std::vector<std::string> nodes;
   for (const Json& node : edits["deviceNodes"]) nodes.push_back(node["path"]);
   EXPECT_THAT(nodes, ElementsAre("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm",

@@ -60,8 +60,10 @@ Json DeviceToJson(const ClaimDevice& device) {
             {"device", device.device},
             {"shareId", device.share_id}};
   if (const auto* volume = std::get_if<ClaimVolume>(&device.what); volume != nullptr)
-    json["volume"] = {
-        {"id", volume->volume_id}, {"path", volume->path}, {"readOnly", volume->read_only}};
+    json["volume"] = {{"id", volume->volume_id},
+                      {"path", volume->path},
+                      {"readOnly", volume->read_only},
+                      {"existing", volume->existing}};
   if (const auto* gpu = std::get_if<ClaimGpu>(&device.what); gpu != nullptr)
     json["gpu"] = {{"uuid", gpu->uuid}};
   if (const auto* part = std::get_if<ClaimGpuPartition>(&device.what); part != nullptr)
@@ -81,10 +83,12 @@ absl::StatusOr<ClaimDevice> DeviceFromJson(const Json& json) {
   device.device = JsonString(json, {"device"});
   device.share_id = JsonString(json, {"shareId"});
   if (FindJson(json, {"volume"}) != nullptr) {
-    const Json* read_only = FindJson(json, {"volume", "readOnly"});
-    device.what =
-        ClaimVolume{JsonString(json, {"volume", "id"}), JsonString(json, {"volume", "path"}),
-                    read_only != nullptr && *read_only == true};
+    const auto is = [&](const char* name) {
+      const Json* value = FindJson(json, {"volume", name});
+      return value != nullptr && *value == true;
+    };
+    device.what = ClaimVolume{JsonString(json, {"volume", "id"}),
+                              JsonString(json, {"volume", "path"}), is("readOnly"), is("existing")};
   } else if (FindJson(json, {"gpu"}) != nullptr) {
     device.what = ClaimGpu{JsonString(json, {"gpu", "uuid"})};
   } else if (const Json* part = FindJson(json, {"gpuPartition"}); part != nullptr) {
@@ -143,7 +147,8 @@ Json RecordToJson(const ClaimRecord& record) {
     phases[driver] = std::string(kPhaseNames[static_cast<size_t>(phase)]);
   return Json{{"uid", record.facts.uid},   {"namespace", record.facts.space},
               {"name", record.facts.name}, {"devices", devices},
-              {"phases", phases},          {"bootId", record.boot_id}};
+              {"pods", record.pods},       {"phases", phases},
+              {"bootId", record.boot_id}};
 }
 
 absl::StatusOr<ClaimRecord> ClaimRecordFromJson(const Json& json) {
@@ -158,6 +163,9 @@ absl::StatusOr<ClaimRecord> ClaimRecordFromJson(const Json& json) {
       record.facts.devices.push_back(std::move(device));
     }
   ASHLAR_RETURN_IF_ERROR(ValidateClaim(record.facts));
+  if (const Json* pods = FindJson(json, {"pods"}); pods != nullptr && pods->is_array())
+    for (const Json& pod : *pods)
+      if (pod.is_string()) record.pods.push_back(pod);
   const Json* phases = FindJson(json, {"phases"});
   if (phases == nullptr || !phases->is_object()) return record;
   for (const auto& [driver, name] : phases->items()) {

@@ -31,6 +31,7 @@ struct ClaimVolume {
   std::string volume_id;
   std::string path;  // where containers see it: a directory, or a device node
   bool read_only = false;
+  bool existing = false;  // it was there before the claim, with what is on it
   bool operator==(const ClaimVolume&) const = default;
 };
 struct ClaimGpu {
@@ -68,6 +69,7 @@ enum class ClaimPhase { kTold, kPreparing, kPrepared, kUnpreparing };
 
 struct ClaimRecord {
   ClaimFacts facts;
+  std::vector<std::string> pods;  // uids of those that it is reserved for, as the controller told
   std::map<std::string, ClaimPhase> phases;  // by driver; absent: told
   std::string boot_id;                       // of the boot in which `phases` are true
 

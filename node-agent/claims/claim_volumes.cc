@@ -43,7 +43,17 @@ std::string ClaimVolumes::StagingPath(const std::string& volume_id) const {
 }
 
 std::string ClaimVolumes::TargetPath(const std::string& place) const {
-  return absl::StrCat(root_, kShown, place);
+  return absl::StrCat(sys::RealPath(root_).value_or(root_), kShown, place);
+}
+
+std::string ClaimVolumes::UserOf(const VolumeStatus& volume) const {
+  const std::string ours =
+      absl::StrCat(sys::RealPath(root_).value_or(root_), kStaged, FileStem(volume.facts.id));
+  if (!volume.staged || volume.staging_path == ours) return "";
+  return absl::StrCat("volume ", volume.facts.id,
+                      " is in use by pods through its PersistentVolumeClaim: a ResourceClaim gets "
+                      "it when they have ended (it is staged at ",
+                      volume.staging_path, ")");
 }
 
 absl::Status ClaimVolumes::Show(const CallContext& context, const std::string& place,
@@ -51,19 +61,24 @@ absl::Status ClaimVolumes::Show(const CallContext& context, const std::string& p
   const std::optional<VolumeStatus> found = volumes_.Find(volume.volume_id);
   if (!found)
     return absl::NotFoundError(absl::StrCat("volume ", volume.volume_id, " is not on this node"));
+  if (const std::string user = UserOf(*found); !user.empty())
+    return absl::FailedPreconditionError(user);
   StageArgs stage;
   stage.id = volume.volume_id;
   stage.staging_path = StagingPath(volume.volume_id);
   stage.mode = found->facts.mode;
   ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(stage.staging_path, 0750));
   ASHLAR_RETURN_IF_ERROR(volumes_.Stage(context, stage));
-  if (stage.mode == VolumeMode::kFilesystem) ASHLAR_RETURN_IF_ERROR(OpenForAll(stage.staging_path));
+  if (stage.mode == VolumeMode::kFilesystem && !volume.existing)
+    ASHLAR_RETURN_IF_ERROR(OpenForAll(stage.staging_path));
   PublishArgs publish;
   publish.id = volume.volume_id;
   publish.staging_path = stage.staging_path;
   publish.target_path = TargetPath(place);
   publish.mode = stage.mode;
   publish.read_only = volume.read_only;
+  // Of several claims that are told of it by mistake one has it.
+  publish.single_writer = volume.existing && !volume.read_only;
   ASHLAR_RETURN_IF_ERROR(volumes_.Publish(context, publish));
   if (stage.mode == VolumeMode::kFilesystem)
     device.mounts.push_back({publish.target_path, volume.path, volume.read_only});
@@ -120,6 +135,7 @@ void ClaimVolumes::Sweep(const CallContext& context,
 std::string ClaimVolumes::Problem(const ClaimVolume& volume) {
   const std::optional<VolumeStatus> found = volumes_.Find(volume.volume_id);
   if (!found) return absl::StrCat("volume ", volume.volume_id, " is not on this node");
+  if (const std::string user = UserOf(*found); !user.empty()) return user;
   if (found->healthy) return "";
   return absl::StrCat("volume ", volume.volume_id, ": ",
                       found->reason.empty() ? "" : absl::StrCat(found->reason, ": "),

@@ -19,8 +19,9 @@ class ClaimVolumes {
 
   // Stages and publishes the volume; adds it to what the container is given. `place` is the claim's
   // own, and a name of a file. The root of a filesystem that nobody has changed since it was made
-  // is opened for all users, as that of an emptyDir is: nobody tells an owner.
-  // NotFound: there is no such volume; else the errors of VolumeManager.
+  // for the claim is opened for all users, as that of an emptyDir is: nobody tells an owner.
+  // FailedPrecondition: pods have the volume by a PersistentVolumeClaim. NotFound: there is no such
+  // volume; else the errors of VolumeManager.
   absl::Status Show(const CallContext& context, const std::string& place, const ClaimVolume& volume,
                     CdiDevice& device);
   // Takes back what Show did. What other claims see of the volume stays.
@@ -30,10 +31,13 @@ class ClaimVolumes {
   void Sweep(const CallContext& context, const std::map<std::string, std::string>& keep);
   // Why the volume cannot be used; empty if it can.
   std::string Problem(const ClaimVolume& volume);
+  // Where the volume of that place is shown, as VolumeManager tells it.
+  std::string TargetPath(const std::string& place) const;
 
  private:
   std::string StagingPath(const std::string& volume_id) const;
-  std::string TargetPath(const std::string& place) const;
+  // Why somebody else has it; empty: nobody does.
+  std::string UserOf(const VolumeStatus& volume) const;
   absl::Status UnstageUnused(const CallContext& context, const std::string& volume_id);
 
   VolumeManager& volumes_;

@@ -126,10 +126,15 @@ absl::Status Claims::Recover(const CallContext& context) {
   return cdi_.Sweep({kNvmeDriver, kGpuDriver}, files);
 }
 
-absl::StatusOr<ClaimStatus> Claims::Ensure(const CallContext& context, const ClaimFacts& facts) {
+absl::StatusOr<ClaimStatus> Claims::Ensure(const CallContext& context, const ClaimFacts& facts,
+                                           const std::vector<std::string>& pods) {
   ASHLAR_RETURN_IF_ERROR(ValidateClaim(facts));
   ASHLAR_ASSIGN_OR_RETURN(const Hold hold, Acquire(facts.uid));
   std::optional<ClaimRecord> record = Get(facts.uid);
+  if (record && record->pods != pods) {
+    record->pods = pods;
+    ASHLAR_RETURN_IF_ERROR(Put(*record));
+  }
   if (record && record->facts == facts) return StatusOf(*record);
   if (record) {
     for (const auto& [driver, phase] : record->phases)
@@ -140,6 +145,7 @@ absl::StatusOr<ClaimStatus> Claims::Ensure(const CallContext& context, const Cla
   }
   ClaimRecord fresh;
   fresh.facts = facts;
+  fresh.pods = pods;
   fresh.boot_id = boot_id_;
   ASHLAR_RETURN_IF_ERROR(Put(fresh));
   LogInfo("claim told", {{"claim", facts.uid},
@@ -315,6 +321,33 @@ ClaimStatus Claims::StatusOf(const ClaimRecord& record) {
     status.devices.push_back(std::move(one));
   }
   return status;
+}
+
+void Claims::AddPods(std::vector<VolumeUse>& uses) {
+  std::map<std::string, std::vector<std::string>> pods;  // by target
+  {
+    MutexLock lock(mu_);
+    for (const auto& [uid, record] : records_)
+      for (size_t i = 0; i < record.facts.devices.size(); ++i)
+        if (std::holds_alternative<ClaimVolume>(record.facts.devices[i].what))
+          pods[volumes_.TargetPath(NameOf(record.facts, i))] = record.pods;
+  }
+  for (VolumeUse& use : uses)
+    for (const std::string& target : use.targets)
+      if (const auto found = pods.find(target); found != pods.end())
+        use.claim_pods[target] = found->second;
+}
+
+std::string Claims::HolderOf(const std::string& volume) {
+  MutexLock lock(mu_);
+  for (const auto& [uid, record] : records_) {
+    if (record.idle()) continue;
+    for (const ClaimDevice& device : record.facts.devices)
+      if (const auto* held = std::get_if<ClaimVolume>(&device.what);
+          held != nullptr && held->volume_id == volume)
+        return absl::StrCat(record.facts.space, "/", record.facts.name);
+  }
+  return "";
 }
 
 std::vector<ClaimStatus> Claims::List() {

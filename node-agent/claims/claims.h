@@ -41,7 +41,8 @@ class Claims {
   absl::Status Recover(const CallContext& context);
 
   // Codes and meaning: proto/ashlar/agent/v1/node_claims.proto.
-  absl::StatusOr<ClaimStatus> Ensure(const CallContext& context, const ClaimFacts& facts);
+  absl::StatusOr<ClaimStatus> Ensure(const CallContext& context, const ClaimFacts& facts,
+                                     const std::vector<std::string>& pods = {});
   absl::Status Remove(const CallContext& context, const std::string& uid);
 
   // Makes the claim's devices of the driver ready for containers. Waits until `until` for a claim
@@ -55,6 +56,10 @@ class Claims {
   absl::Status Unprepare(const CallContext& context, const std::string& driver,
                          const std::string& uid, absl::Time until);
   std::vector<ClaimStatus> List();
+  // Adds to each use of a volume by a claim the pods that the claim is reserved for.
+  void AddPods(std::vector<VolumeUse>& uses);
+  // NAMESPACE/NAME of a claim that has the volume, or may have; empty: none does.
+  std::string HolderOf(const std::string& volume);
 
  private:
   // While it lives nobody else works on the claim.

@@ -95,6 +95,11 @@ TEST_F(ClaimsTest, ContainerGetsTheNodesThatThereAreOfItsGpusAndTheirNames) {
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   const Json edits = FileOf(kGpuDriver)["devices"][0]["containerEdits"];
   EXPECT_EQ(edits["env"], Json::array({"NVIDIA_VISIBLE_DEVICES=GPU-a"}));
+  // What several claims have in common in one container.
+  EXPECT_EQ(edits["mounts"],
+            Json::array({{{"hostPath", "/dev/null"},
+                          {"containerPath", "/var/run/nvidia-container-devices/GPU-a"},
+                          {"options", {"rbind", "rslave", "ro"}}}}));
   std::vector<std::string> nodes;
   for (const Json& node : edits["deviceNodes"]) nodes.push_back(node["path"]);
   EXPECT_THAT(nodes, ElementsAre("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"));
@@ -311,6 +316,69 @@ TEST_F(ClaimsTest, RootOfANewFilesystemIsOpenForAllAndThatOfAUsedOneStays) {
   std::filesystem::create_directory(root + "/mine");
   ASSERT_TRUE(Prepare().ok());
   EXPECT_EQ(mode(), 0755u);
+}
+
+TEST_F(ClaimsTest, RootOfAVolumeThatWasThereBeforeIsLeftAsItIs) {
+  stack_.Carve("v");
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data")}), absl::OkStatus());
+  const std::string root = stack_.root() + "/staged/v";
+  std::filesystem::create_directories(root);
+  std::filesystem::permissions(root, std::filesystem::perms{0755});
+  ASSERT_TRUE(Prepare().ok());
+  EXPECT_EQ(sys::StatFile(root)->permissions, 0755u);
+  ASSERT_EQ(Unprepare(), absl::OkStatus());
+  EXPECT_TRUE(stack_.volumes->Find("v").has_value()) << "it outlives the claim";
+  stack_.ExpectNothing();
+}
+
+TEST_F(ClaimsTest, VolumeThatPodsHaveThroughTheirClaimIsRefusedUntilTheyHaveEnded) {
+  stack_.Carve("v");
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data")}), absl::OkStatus());
+  const std::string elsewhere = stack_.root() + "/kubelet";
+  std::filesystem::create_directories(elsewhere);
+  ASSERT_EQ(stack_.volumes->Stage({}, {"v", elsewhere}), absl::OkStatus());
+  EXPECT_THAT(Problem(), HasSubstr("in use by pods through its PersistentVolumeClaim"));
+  const absl::Status refused = Prepare().status();
+  EXPECT_EQ(refused.code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("volume v is in use by pods"));
+  ASSERT_EQ(stack_.volumes->Unstage({}, "v", elsewhere), absl::OkStatus());
+  EXPECT_TRUE(Prepare().ok());
+  EXPECT_EQ(Problem(), "");
+  EXPECT_EQ(stack_.claims->HolderOf("v"), "space/name");
+  EXPECT_EQ(stack_.volumes->Stage({}, {"v", elsewhere}).code(), StatusCode::kFailedPrecondition);
+  ASSERT_EQ(Unprepare(), absl::OkStatus());
+  EXPECT_EQ(stack_.claims->HolderOf("v"), "");
+}
+
+TEST_F(ClaimsTest, VolumeThatWasThereBeforeIsWrittenByOneClaimOrReadByMany) {
+  stack_.Carve("v");
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data")}, "u-1"), absl::OkStatus());
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data")}, "u-2"), absl::OkStatus());
+  ASSERT_TRUE(Prepare("u-1").ok());
+  EXPECT_EQ(Prepare("u-2").status().code(), StatusCode::kFailedPrecondition);
+  ASSERT_EQ(Unprepare("u-1"), absl::OkStatus());
+  ASSERT_EQ(Unprepare("u-2"), absl::OkStatus());
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data", true)}, "u-1"), absl::OkStatus());
+  ASSERT_EQ(Tell({ExistingVolume("data", "v", "/data", true)}, "u-2"), absl::OkStatus());
+  EXPECT_TRUE(Prepare("u-1").ok());
+  EXPECT_TRUE(Prepare("u-2").ok());
+}
+
+TEST_F(ClaimsTest, PodsOfAClaimAreKnownWhereItsVolumesAreShown) {
+  stack_.Carve("v");
+  const ClaimFacts facts = Facts({VolumeDevice("data", "v", "/data")});
+  ASSERT_TRUE(stack_.claims->Ensure({}, facts, {"pod-a"}).ok());
+  ASSERT_TRUE(Prepare().ok());
+  const auto pods = [&] {
+    auto uses = stack_.volumes->Uses();
+    stack_.claims->AddPods(uses);
+    return uses.at(0).claim_pods.at(uses.at(0).targets.at(0));
+  };
+  EXPECT_THAT(pods(), ElementsAre("pod-a"));
+  ASSERT_TRUE(stack_.claims->Ensure({}, facts, {"pod-a", "pod-b"}).ok()) << "while it is prepared";
+  EXPECT_THAT(pods(), ElementsAre("pod-a", "pod-b"));
+  stack_.Start("boot-1");
+  EXPECT_THAT(pods(), ElementsAre("pod-a", "pod-b"));
 }
 
 TEST_F(ClaimsTest, RecordThatIsLongerThanAPageIsKept) {

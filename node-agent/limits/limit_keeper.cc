@@ -62,6 +62,12 @@ absl::Status LimitKeeper::Refresh(const CallContext& context) {
   return absl::OkStatus();
 }
 
+void LimitKeeper::Poke() {
+  MutexLock lock(mu_);
+  ++asked_;
+  wake_.NotifyAll();
+}
+
 std::string LimitKeeper::Problem(const std::string& volume) const {
   MutexLock lock(mu_);
   const auto found = problems_.find(volume);
@@ -98,8 +104,11 @@ bool LimitKeeper::Pass() {
     std::set<std::string> pods;
     for (const std::string& target : use.targets) {
       const std::string pod = PodOfTarget(target);
+      const auto claim = use.claim_pods.find(target);
       if (!pod.empty())
         pods.insert(pod);
+      else if (claim != use.claim_pods.end())
+        pods.insert(claim->second.begin(), claim->second.end());
       else if (use.attributes.limits.any())
         AddProblem(findings.problems, use.id,
                    absl::StrCat(target, " is not of a pod: no limits hold there"));

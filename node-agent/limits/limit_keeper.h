@@ -36,6 +36,8 @@ class LimitKeeper {
   // Something was published, unpublished or modified: returns when that has been looked at.
   // Cancelled or DeadlineExceeded when the context ends; it is looked at all the same.
   absl::Status Refresh(const CallContext& context);
+  // The same without waiting.
+  void Poke();
   // Where the limits of the volume are not in force, and why; empty: they are, or it has none. A
   // pod that has no group has no process that they could bind: it is named when it has none for
   // longer than a start takes.

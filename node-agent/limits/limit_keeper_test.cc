@@ -109,6 +109,23 @@ TEST_F(LimitKeeperTest, AVolumeThatWasUnpublishedLeavesNoLimitInAPodThatLivesOn)
   EXPECT_EQ(Limit("poda"), "7:1 0");
 }
 
+TEST_F(LimitKeeperTest, PodsOfAResourceClaimAreLimitedAsTheyComeAndGo) {
+  MakeGroup("poda");
+  MakeGroup("podb");
+  keeper_.Start();
+  VolumeUse use = Use("v", 1, {}, 1000);
+  use.targets = {"/var/lib/ashlar/claims/shown/u-0"};
+  use.claim_pods[use.targets[0]] = {"a"};
+  SetUses({use});
+  EXPECT_EQ(Limit("poda"), "7:1 1000");
+  EXPECT_EQ(Limit("podb"), "");
+  EXPECT_EQ(keeper_.Problem("v"), "");
+  use.claim_pods[use.targets[0]] = {"b"};
+  SetUses({use});
+  EXPECT_EQ(Limit("podb"), "7:1 1000");
+  EXPECT_EQ(Limit("poda"), "7:1 0");
+}
+
 TEST_F(LimitKeeperTest, APodWhoseGroupComesLaterIsToldOfAndLimitedThen) {
   keeper_.Start();
   SetUses({Use("v1", 1, {"a"}, 1000)});

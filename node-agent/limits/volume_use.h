@@ -2,6 +2,7 @@
 #pragma once
 
 #include <compare>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct VolumeUse {
   std::string mount_point;           // of its filesystem; empty for a block volume
   bool returns_space = false;        // what is discarded is given back to the pool
   std::vector<std::string> targets;  // where pods see it
+  // uids of the pods of targets that ResourceClaims have, by target.
+  std::map<std::string, std::vector<std::string>> claim_pods;
   VolumeAttributes attributes;
   bool gpu_direct = false;  // somebody wants to know whether GPUDirect Storage works
 };

@@ -112,8 +112,13 @@ class App final : public AgentApp {
         nvme_(nvme_admin_, clock_, options_.scanner.sys_root),
         cgroups_(FindIoCgroups(options_.cgroup_root)),
         limits_(
-            *cgroups_, [this] { return volumes_.Uses(); }, [this] { feed_.Poke(); }, clock_,
-            registry_),
+            *cgroups_,
+            [this] {
+              std::vector<VolumeUse> uses = volumes_.Uses();
+              claims_.AddPods(uses);
+              return uses;
+            },
+            [this] { feed_.Poke(); }, clock_, registry_),
         trimmer_(
             trim_, [this] { return volumes_.Uses(); }, clock_, registry_),
         gpus_(GpuOptions(options_), clock_,
@@ -134,7 +139,10 @@ class App final : public AgentApp {
         claim_gpus_([this] { return gpus_.Latest(); }, partitions_, options_.nvidia_root),
         cdi_(options_.cdi_dir),
         claims_(claim_journal_, claim_volumes_, claim_gpus_, cdi_, clock_, boot_id,
-                [this] { feed_.Poke(); }),
+                [this] {
+                  limits_.Poke();
+                  feed_.Poke();
+                }),
         feed_(
             scanner_, nvme_, pools_, volumes_, limits_, machine_, [this] { return claims_.List(); },
             [this] { return pod_questions_.Open(); }, DirectPlaces{options_.scanner.sys_root},
@@ -148,7 +156,7 @@ class App final : public AgentApp {
         agent_service_({options_.node_name, kVersion, boot_id, KernelRelease()}, pools_, volumes_,
                        feed_, limits_, metrics_, clock_, runner_),
         mount_service_(options_.node_name, MaxVolumes(options_), volumes_, inline_volumes_, feed_,
-                       attributes_, limits_, metrics_, runner_),
+                       attributes_, limits_, metrics_, runner_, claims_),
         claims_service_(claims_, pod_questions_, runner_) {}
   ~App() override { Stop(); }
 

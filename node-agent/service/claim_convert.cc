@@ -16,8 +16,8 @@ absl::StatusOr<ClaimFacts> FactsFromProto(const pb::EnsureClaimRequest& request)
                        from.device(), from.share_id(), {}};
     switch (from.what_case()) {
       case pb::ClaimDevice::kVolume:
-        device.what =
-            ClaimVolume{from.volume().volume_id(), from.volume().path(), from.volume().read_only()};
+        device.what = ClaimVolume{from.volume().volume_id(), from.volume().path(),
+                                  from.volume().read_only(), from.volume().existing()};
         break;
       case pb::ClaimDevice::kGpu:
         device.what = ClaimGpu{from.gpu().uuid()};

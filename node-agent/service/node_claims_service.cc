@@ -16,7 +16,9 @@ grpc::ServerUnaryReactor* NodeClaimsService::EnsureClaim(grpc::CallbackServerCon
       [this](const CallContext& call,
              const pb::EnsureClaimRequest& claim) -> absl::StatusOr<pb::ClaimState> {
         ASHLAR_ASSIGN_OR_RETURN(const ClaimFacts facts, FactsFromProto(claim));
-        ASHLAR_ASSIGN_OR_RETURN(const ClaimStatus status, claims_.Ensure(call, facts));
+        ASHLAR_ASSIGN_OR_RETURN(
+            const ClaimStatus status,
+            claims_.Ensure(call, facts, {claim.pod_uids().begin(), claim.pod_uids().end()}));
         return ToProto(status);
       });
 }

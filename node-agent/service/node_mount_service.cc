@@ -58,6 +58,17 @@ absl::Status NodeMountService::PublishChecked(const CallContext& call, const Pub
       ": ", way.message));
 }
 
+absl::Status NodeMountService::Stage(const CallContext& call, const StageArgs& args) {
+  const absl::Status staged = volumes_.Stage(call, args);
+  if (!absl::IsFailedPrecondition(staged)) return staged;
+  const std::string claim = claims_.HolderOf(args.id);
+  if (claim.empty()) return staged;
+  return absl::FailedPreconditionError(
+      absl::StrCat("volume ", args.id, " is in use by pods through ResourceClaim ", claim,
+                   ": its PersistentVolumeClaim gets it when they have ended (",
+                   std::string(staged.message()), ")"));
+}
+
 void NodeMountService::PublicationsChanged(const CallContext& call) {
   // Limits hold when the call returns; if its time ends before, they will soon.
   if (attributes_.AnyLimits()) limits_.Refresh(call).IgnoreError();
@@ -91,8 +102,7 @@ grpc::ServerUnaryReactor* NodeMountService::StageVolume(grpc::CallbackServerCont
                        {stage.mount_flags().begin(), stage.mount_flags().end()}};
         args.read_only = stage.read_only();
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(stage.mode()));
-        ASHLAR_RETURN_IF_ERROR(
-            metrics_.Measure("stage", [&] { return volumes_.Stage(call, args); }));
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("stage", [&] { return Stage(call, args); }));
         feed_.Poke();
         return pb::StageVolumeResponse();
       });

@@ -5,6 +5,7 @@
 
 #include "ashlar/agent/v1/node_mount.grpc.pb.h"
 #include "lib/rpc/call_runner.h"
+#include "node-agent/claims/claims.h"
 #include "node-agent/service/operation_metrics.h"
 #include "node-agent/volume/inline_volumes.h"
 #include "node-agent/volume/inventory_feed.h"
@@ -17,7 +18,7 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
   NodeMountService(std::string node, int64_t max_volumes, VolumeManager& volumes,
                    InlineVolumes& inline_volumes, InventoryFeed& feed,
                    const AttributeTable& attributes, LimitKeeper& limits, OperationMetrics& metrics,
-                   rpc::CallRunner& runner)
+                   rpc::CallRunner& runner, Claims& claims)
       : node_(std::move(node)),
         max_volumes_(max_volumes),
         volumes_(volumes),
@@ -26,7 +27,8 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
         attributes_(attributes),
         limits_(limits),
         metrics_(metrics),
-        runner_(runner) {}
+        runner_(runner),
+        claims_(claims) {}
 
   grpc::ServerUnaryReactor* GetNode(grpc::CallbackServerContext* context,
                                     const agent::v1::GetNodeRequest* request,
@@ -57,6 +59,8 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
   // `direct_required`: it is taken back where cuFile would take its compatibility mode.
   absl::Status PublishChecked(const CallContext& call, const PublishArgs& args,
                               bool direct_required);
+  // Who has the volume is told, if a ResourceClaim has.
+  absl::Status Stage(const CallContext& call, const StageArgs& args);
   // Something was published or unpublished.
   void PublicationsChanged(const CallContext& call);
 
@@ -69,6 +73,7 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
   LimitKeeper& limits_;
   OperationMetrics& metrics_;
   rpc::CallRunner& runner_;
+  Claims& claims_;
 };
 
 }  // namespace ashlar::node_agent

@@ -98,6 +98,11 @@ inline ClaimDevice VolumeDevice(const std::string& request, const std::string& v
                                 const std::string& path, bool read_only = false) {
   return {kNvmeDriver, request, "n1", "drive-1", "", ClaimVolume{volume, path, read_only}};
 }
+// A volume that was there before the claim.
+inline ClaimDevice ExistingVolume(const std::string& request, const std::string& volume,
+                                  const std::string& path, bool read_only = false) {
+  return {kNvmeDriver, request, "n1", "volume-1", "", ClaimVolume{volume, path, read_only, true}};
+}
 inline ClaimDevice GpuDevice(const std::string& request, const std::string& uuid) {
   return {kGpuDriver, request, "n1", "gpu-0", "", ClaimGpu{uuid}};
 }

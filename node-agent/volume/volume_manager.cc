@@ -42,6 +42,7 @@ VolumeStatus VolumeManager::StatusOf(const VolumeEntry& entry) const {
   status.attributes = env_.attributes.Get(status.facts.id);
   status.locality = entry.record.locality;
   status.staged = entry.record.attached();
+  status.staging_path = entry.record.staging_path;
   status.publications = static_cast<int>(entry.record.publications.size());
   const auto blame = [&](const char* reason, std::string message) {
     status.healthy = false;

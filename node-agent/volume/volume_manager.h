@@ -53,6 +53,7 @@ struct VolumeStatus {
   std::string drive;  // id; empty: several, or not known
   int64_t extents = 0;
   bool staged = false;
+  std::string staging_path;  // empty unless it is staged
   int publications = 0;
   bool healthy = true;
   std::string reason;  // of VolumeState in proto/ashlar/agent/v1; empty if it is healthy

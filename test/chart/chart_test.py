@@ -80,11 +80,14 @@ class Rendering(unittest.TestCase):
 
     def test_devices_are_offered_with_no_right_to_change_a_claim(self):
         self.assertEqual({o["metadata"]["name"] for o in self.objects if o["kind"] == "DeviceClass"},
-                         {"nvme.ashlar.dev", "gpu.ashlar.dev"})
+                         {"nvme.ashlar.dev", "volume.nvme.ashlar.dev", "gpu.ashlar.dev"})
         self.assertIn("--dra=true", container(self.controller, "ashlar-controller")["args"])
         rules = [r for r in pick(self.objects, "ClusterRole")["rules"] if r["apiGroups"] == ["resource.k8s.io"]]
         changed = {resource for r in rules for resource in r["resources"] if set(r["verbs"]) - {"get", "list", "watch"}}
         self.assertEqual(changed, {"resourceslices", "resourceclaims", "resourceclaims/status", "resourceclaims/driver"})
+        # What a server of 1.36 asks for besides, for the status of each driver's devices; an older one knows no such verb.
+        (of_driver,) = [r for r in rules if r["resources"] == ["resourceclaims/driver"]]
+        self.assertEqual((of_driver["verbs"], of_driver["resourceNames"]), (["arbitrary-node:update"], ["nvme.ashlar.dev", "gpu.ashlar.dev"]))
         objects = render("dra.enabled=false")
         self.assertFalse([o for o in objects if o["kind"] == "DeviceClass"])
         self.assertFalse([r for r in pick(objects, "ClusterRole")["rules"] if r["apiGroups"] == ["resource.k8s.io"]])

@@ -23,6 +23,11 @@ def template(name, gpu_selector):
         "config": [{"requests": ["data"], "opaque": {"driver": NVME, "parameters": config}}]}}}}
 
 
+def claim_of_part(name, gpu):
+    return {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": name}, "spec": {"devices": {"requests": [
+        {"name": "gpu", "exactly": {"deviceClassName": GPU, "selectors": [{"cel": {"expression": f'{PART} && device.attributes["{GPU}"].parentUUID == "{gpu}"'}}]}}]}}}
+
+
 def user_of(name, claims, **more):
     """A pod with claims: names of its own to {"resourceClaimName": ...} or {"resourceClaimTemplateName": ...}."""
     made = pod(name, **more)
@@ -171,6 +176,8 @@ class Gpus(Case):
             self.assertEqual(len(instances), len(names))
             visible = {i["compute"][0]["uuid"] for i in instances}
             self.assertIn(self.shell(f"user-{node}", "echo $NVIDIA_VISIBLE_DEVICES").strip(), visible)
+            # The variable is of one claim; what the container toolkit reads besides it is of all.
+            self.assertEqual(set(self.shell(f"user-{node}", "ls /var/run/nvidia-container-devices").split()), visible)
 
     def kill_agents_amid_changes(self):
         """As soon as the driver has something of theirs."""
@@ -190,9 +197,7 @@ class Gpus(Case):
         self.cluster.until("the driver's wish is a taint", lambda: self.taints(GPU, 1, near) == {"ashlar.dev/gpu-recovery": "Reset"})
         self.assertEqual(self.taints(GPU, 1, tree.far.lower()[4:17]), {})
         # Claims get nothing of it.
-        self.apply({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "one"}, "spec": {"devices": {"requests": [
-            {"name": "gpu", "exactly": {"deviceClassName": GPU, "selectors": [{"cel": {"expression": f'{PART} && device.attributes["{GPU}"].parentUUID == "{tree.near}"'}}]}}]}}},
-                   user_of("waits", {"gpu": {"resourceClaimName": "one"}}))
+        self.apply(claim_of_part("one", tree.near), user_of("waits", {"gpu": {"resourceClaimName": "one"}}))
         self.wait_event("Pod", "waits", "FailedScheduling", "cannot allocate all claims")
         tree.change("gpu", 1, '{"recovery": 0}')
         tree.change("event", 1, RECOVERY)
