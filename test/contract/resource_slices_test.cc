@@ -6,6 +6,7 @@
 #include "controller/slices/drive_devices.h"
 #include "controller/slices/gpu_devices.h"
 #include "controller/slices/slice_pool.h"
+#include "controller/slices/volume_devices.h"
 #include "gtest/gtest.h"
 #include "lib/kube/client.h"
 #include "lib/kube/object.h"
@@ -89,6 +90,31 @@ TEST_F(ResourceSlicesTest, DrivesAreAcceptedAndWrittenOnceForEachChange) {
   inventory.mutable_drives()->DeleteSubrange(8, 62);
   EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 2);  // fewer slices, all tainted
   EXPECT_EQ(Bring(owner, InSlices(Drives(inventory, true))), 0);
+  EXPECT_EQ(Bring(owner, {}), 1);
+}
+
+TEST_F(ResourceSlicesTest, OfferedVolumesAreAcceptedAndWrittenOnce) {
+  std::vector<v1alpha1::Volume> volumes(2);
+  agent::v1::Inventory inventory;
+  for (size_t i = 0; i < volumes.size(); ++i) {
+    volumes[i].mutable_metadata()->set_name(absl::StrCat("pvc-", i));
+    volumes[i].mutable_spec()->set_pool("fast");
+    volumes[i].mutable_spec()->set_mode("Filesystem");
+    volumes[i].mutable_spec()->set_node_name("node-1");
+    volumes[i].mutable_spec()->mutable_offer()->add_namespaces("ml");
+    volumes[i].mutable_spec()->mutable_offer()->set_read_only(i == 1);
+    volumes[i].mutable_status()->set_size(5 * kGi);
+    inventory.add_volumes()->set_volume_id(volumes[i].metadata().name());
+    inventory.mutable_volumes(static_cast<int>(i))->set_healthy(true);
+  }
+  const auto devices = [&] {
+    return VolumeDevices({inventory, false, volumes, {}, [](const std::string&) { return false; }});
+  };
+  const PoolOwner owner{kNvmeDriver, "node-1", "5f2e52ee-5ba2-4be4-9fc9-67b1bf9f8f4d"};
+  EXPECT_EQ(Bring(owner, InSlices(devices())), 1);
+  EXPECT_EQ(Bring(owner, InSlices(devices())), 0);
+  inventory.mutable_volumes(0)->set_staged(true);
+  EXPECT_EQ(Bring(owner, InSlices(devices())), 1);
   EXPECT_EQ(Bring(owner, {}), 1);
 }
 

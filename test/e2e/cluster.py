@@ -1,4 +1,5 @@
 """A lab cluster with Ashlar's chart, as tests and benchmarks use it."""
+import contextlib
 import glob
 import json
 import os
@@ -162,6 +163,16 @@ class Cluster:
                     if name in PROGRAMS:
                         found[int(process)] = name
         return found
+
+    def kill(self, program, node=None):
+        """With -9, on one node or on all."""
+        for process, name in self.processes().items():
+            # What a dead process started may be gone already.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{process}/cgroup") as text:
+                    here = node is None or f"/{self._id()}-{node}/" in text.read()
+                if here and name == program:
+                    os.kill(process, 9)
 
     def _id(self):
         return self.run("bash", "-c", f". {LAB}/names.sh; lab_id {self.folder}").strip()

@@ -1,5 +1,6 @@
 """GPUs in the cluster: parts of them beside bytes of a drive in one claim, GPUPartitions, and what is wrong with a device."""
-import os
+import concurrent.futures
+import json
 import time
 
 from case import Case
@@ -144,8 +145,8 @@ class Gpus(Case):
         self.expect_nothing()
         self.cluster.until("as much is offered as before", lambda: self.offered() == before)
 
-    def test_two_hundred_partitions_leave_nothing_though_agents_are_killed(self):
-        """Two waves fill all GPUs and are used by pods; the others are promised places, and go unused. That parts are made and
+    def test_two_hundred_partitions_leave_nothing(self):
+        """The first wave fills all GPUs and is used by pods; the others are promised places, and go unused. That parts are made and
         removed 200 times is shown by partition_crash_test."""
         total, wave, began = 200, 0, time.monotonic()
         while total > 0:
@@ -153,8 +154,8 @@ class Gpus(Case):
             total -= sum(map(len, made.values()))
             self.apply(*[partition(name, node) for node, names in made.items() for name in names])
             self.allocated()
-            if wave < 2:
-                self.use(made, kill=wave == 1)
+            if wave == 0:
+                self.use(made)
             self.cluster.kubectl("-n", self.space, "delete", "pods,gpupartitions", "--all", "--timeout=120s", timeout=150)
             self.cluster.until("no part is left", lambda: not any(tree.instances() for tree in self.trees.values()))
             wave += 1
@@ -165,11 +166,9 @@ class Gpus(Case):
     def allocated(self):
         self.cluster.kubectl("-n", self.space, "wait", "--for=condition=Allocated", "gpupartitions", "--all", "--timeout=120s", timeout=150)
 
-    def use(self, made, kill):
+    def use(self, made):
         """A pod on each node uses all parts that it has."""
         self.apply(*[user_of(f"user-{node}", {name: {"resourceClaimName": name} for name in names}, node=node) for node, names in made.items()])
-        if kill:
-            self.kill_agents_amid_changes()
         self.running(*[f"user-{node}" for node in made])
         for node, names in made.items():
             instances = self.trees[node].instances()
@@ -179,12 +178,69 @@ class Gpus(Case):
             # The variable is of one claim; what the container toolkit reads besides it is of all.
             self.assertEqual(set(self.shell(f"user-{node}", "ls /var/run/nvidia-container-devices").split()), visible)
 
-    def kill_agents_amid_changes(self):
-        """As soon as the driver has something of theirs."""
-        self.cluster.until("a part is made", lambda: any(tree.instances() for tree in self.trees.values()), every=0.01)
-        for process, name in self.cluster.processes().items():
-            if name == "ashlar-node-agent":
-                os.kill(process, 9)
+    # A change, as records of the agent and the driver tell which step of it is under way: the driver's call that then hangs, and
+    # (the GPU is divided, phase of the record, instances, compute instances).
+    MAKING = [("nvmlDeviceSetMigMode", (0, None, 0, 0)),
+              ("nvmlDeviceCreateGpuInstanceWithPlacement", (1, "making", 0, 0)),
+              ("nvmlGpuInstanceCreateComputeInstance", (1, "makingCompute", 1, 0))]
+    REMOVING = [("nvmlComputeInstanceDestroy", (1, "removing", 1, 1)),
+                ("nvmlGpuInstanceDestroy", (1, "removing", 1, 0)),
+                ("nvmlDeviceSetMigMode", (1, None, 0, 0))]
+
+    def step(self, tree):
+        """Where the change of the near GPU is; None: nothing is recorded."""
+        script = "for f in /var/lib/ashlar/journal/gpu-partitions/*.json; do tr -d '\\0\\n' <$f; echo; done 2>/dev/null; true"
+        records = [json.loads(line) for line in self.cluster.on_node(tree.node, "bash", "-c", script).split("\n") if line.strip()]
+        if not records:
+            return None
+        mig = tree.gpus()[1]["mig"]
+        phases = [record["phase"] for record in records if "phase" in record]
+        return (int(mig["current"]), *(phases or [None]), len(mig["instances"]), sum(len(i["compute"]) for i in mig["instances"]))
+
+    def kill_at(self, tree, user, call, step):
+        tree.change("set", json.dumps({"hang": [call]}))
+
+        def reached():
+            # The kubelet tries again when something of the pod changes, and not only after ten seconds. In the end the pod is gone.
+            if self.cluster.find("pod", user, "-n", self.space):
+                self.cluster.kubectl("-n", self.space, "annotate", "--overwrite", f"pod/{user}", f"tried={time.monotonic()}")
+            return self.step(tree) == step
+        self.cluster.until(f"the change is in {call}, {step}", reached, every=0.5)
+        self.cluster.kill("ashlar-node-agent", tree.node)
+
+    def change_with_kills(self, node, making, removing):
+        tree, user = self.trees[node], f"user-{node}"
+        self.cluster.until("nothing is left of changes before", lambda: self.step(tree) is None)
+        if making:
+            tree.change("set", json.dumps({"hang": [making[0][0]]}))
+        self.apply(claim_of_part(f"part-{node}", tree.near), user_of(user, {"gpu": {"resourceClaimName": f"part-{node}"}}, node=node))
+        for call, step in making:
+            self.kill_at(tree, user, call, step)
+        tree.change("set", '{"hang": []}')
+        self.running(user)
+        (instance,) = tree.instances()
+        self.assertEqual(self.shell(user, "echo $NVIDIA_VISIBLE_DEVICES").strip(), instance["compute"][0]["uuid"])
+        if removing:
+            tree.change("set", json.dumps({"hang": [removing[0][0]]}))
+        self.cluster.kubectl("-n", self.space, "delete", f"pod/{user}", "--wait=false")
+        for call, step in removing:
+            self.kill_at(tree, user, call, step)
+        tree.change("set", '{"hang": []}')
+        self.cluster.kubectl("-n", self.space, "wait", "--for=delete", f"pod/{user}", "--timeout=120s", timeout=150)
+        self.delete(f"resourceclaim/part-{node}")
+
+    def test_agents_that_are_killed_in_each_step_of_a_change_leave_nothing(self):
+        """On one node while a part is made, on the other while one is removed."""
+        began = time.monotonic()
+        try:
+            with concurrent.futures.ThreadPoolExecutor() as nodes:
+                for change in [nodes.submit(self.change_with_kills, 1, self.MAKING, []), nodes.submit(self.change_with_kills, 2, [], self.REMOVING)]:
+                    change.result()
+        finally:
+            for tree in self.trees.values():
+                tree.change("set", '{"hang": []}')
+        print(f"      killed in {len(self.MAKING + self.REMOVING)} steps, {time.monotonic() - began:.0f} s")
+        self.expect_nothing()
 
     def test_a_gpu_with_an_xid_is_tainted_until_it_has_recovered(self):
         tree = self.trees[1]

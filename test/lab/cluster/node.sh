@@ -56,6 +56,8 @@ registryPullQPS: 0
 syncFrequency: 10s # how soon a pod sees that its volume has grown
 clusterDNS: [10.96.0.10] # nobody answers there: nothing of Ashlar may need names
 serializeImagePulls: false
+featureGates: {KubeletCrashLoopBackOffMax: true}
+crashLoopBackOff: {maxContainerRestartPeriod: 1s} # agents are killed over and over
 Y
 # kubelets delete pod cgroups that they do not know: each has a root of its own. cgroup v1 wants the cpuset filled.
 for c in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
