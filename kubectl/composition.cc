@@ -49,6 +49,10 @@ std::string HasOf(const ComposedMember& member) {
     has.push_back(absl::StrCat(volume.request(), " ",
                                api::Quantity::FromBytes(volume.bytes()).ToString(), " on ",
                                volume.drive().empty() ? volume.pool() : volume.drive()));
+  for (const v1alpha1::ComposedNIC& nic : member.nics())
+    has.push_back(absl::StrCat("NIC ",
+                               nic.rdma_device().empty() ? nic.interface() : nic.rdma_device(),
+                               " (", nic.pci_address(), ")"));
   if (!member.achieved_levels().empty())
     has.push_back(absl::StrCat("within ", absl::StrJoin(member.achieved_levels(), ", ")));
   return absl::StrJoin(has, "; ");
@@ -126,6 +130,11 @@ std::string Describe(const Composition& composition) {
   const k8s::Condition* degraded = api::FindCondition(status.conditions(), "Degraded");
   if (degraded != nullptr && degraded->status() == api::kTrue)
     absl::StrAppend(&text, "  ! ", degraded->message(), "\n");
+  const k8s::Condition* told = api::FindCondition(status.conditions(), "SchedulerTold");
+  if (told != nullptr)
+    absl::StrAppend(&text, told->status() == api::kTrue ? "  " : "  ! ",
+                    status.gang_scheduler().name().empty() ? "" : status.gang_scheduler().name(),
+                    status.gang_scheduler().name().empty() ? "" : ": ", told->message(), "\n");
   for (const ComposedMember& member : status.members())
     absl::StrAppend(&text, "  rank ", member.rank(), "  ", member.name(), "  ", member.node(), "  ",
                     HasOf(member), "\n");

@@ -295,7 +295,7 @@ class MemberBruteForce {
   }
 
   void Drives(size_t request) {
-    if (request == member_.drives.size()) return Offer();
+    if (request == member_.drives.size()) return Nics(0, 0, 0);
     const DriveRequest& asked = member_.drives[request];
     for (size_t d = 0; d < node_.drives.size(); ++d) {
       if (node_.drives[d].allocatable_bytes < asked.bytes) continue;
@@ -306,6 +306,21 @@ class MemberBruteForce {
       places_[asked.name].pop_back();
       mebibytes_ -= before_.drives[d].allocatable_bytes >> 20;
       node_.drives[d].allocatable_bytes += asked.bytes;
+    }
+  }
+
+  // Every set of NICs.
+  void Nics(size_t request, size_t from, int number) {
+    if (request == member_.nics.size()) return Offer();
+    const NicRequest& asked = member_.nics[request];
+    if (number == asked.count) return Nics(request + 1, 0, 0);
+    for (size_t n = from; n < node_.nics.size(); ++n) {
+      const Nic& nic = node_.nics[n];
+      if (asked.rdma && !nic.rdma) continue;
+      if (nic.speed_mbits < asked.min_speed_mbits) continue;
+      places_[asked.name].push_back(nic.place);
+      Nics(request, n + 1, number + 1);
+      places_[asked.name].pop_back();
     }
   }
 
@@ -353,6 +368,15 @@ NodeDevices RandomNode(std::mt19937& random, const MigLayout& layout) {
   for (int d = 0; d < 3; ++d) {
     node.drives.push_back(DriveAt(d, place(), static_cast<int64_t>(1 + random() % 3) * kGi));
   }
+  for (int n = 0; n < 3; ++n) {
+    node.nics.push_back({.name = absl::StrCat("nic", n),
+                         .place = place(),
+                         .problem = "",
+                         .free = 100,
+                         .rdma = random() % 2 == 0,
+                         .link_layer = "",
+                         .speed_mbits = random() % 2 == 0 ? 100'000 : 400'000});
+  }
   return node;
 }
 
@@ -372,6 +396,15 @@ MemberRequest RandomMember(std::mt19937& random, const MigLayout& layout) {
     names.push_back(absl::StrCat("d", i));
     member.drives.push_back(
         {.name = names.back(), .bytes = static_cast<int64_t>(1 + random() % 2) * kGi});
+  }
+  if (random() % 2 == 0) {
+    member.nics.push_back({.name = "n0",
+                           .count = 1 + static_cast<int>(random() % 2),
+                           .rdma = random() % 2 == 0,
+                           .link_layer = "",
+                           .min_speed_mbits = random() % 2 == 0 ? 400'000 : 0});
+    member.constraints.push_back({{"g0", "n0"}, static_cast<Level>(random() % 3)});
+    if (random() % 2 == 0) member.constraints.back().enforcement = kPreferred;
   }
   for (int i = 0; i < 2; ++i) {
     Constraint constraint{{names[i], names[2 + random() % 2]}, static_cast<Level>(random() % 3)};

@@ -31,7 +31,8 @@ void AddMember(const MemberRequest& member, FitProblem& problem) {
          .bytes = controller::RoundedVolumeBytes(std::max<int64_t>(0, member.drives[i].bytes))});
   }
   for (size_t i = 0; i < member.nics.size(); ++i) {
-    add(member.nics[i].name, {.kind = DeviceKind::kNic, .request = static_cast<int>(i)});
+    add(member.nics[i].name,
+        {.kind = DeviceKind::kNic, .request = static_cast<int>(i), .nic = &member.nics[i]});
   }
   for (size_t i = 0; i < member.constraints.size(); ++i) {
     const Constraint& constraint = member.constraints[i];
@@ -89,6 +90,10 @@ std::string Shape(const FitProblem& problem, const std::vector<int>& cluster) {
     if (part.drive != nullptr) {
       absl::StrAppend(&shape, ",", part.bytes, ",", part.drive->kind, ",", part.drive->whole_drive);
     }
+    if (part.nic != nullptr) {
+      absl::StrAppend(&shape, ",", part.nic->count, ",", part.nic->rdma, ",", part.nic->link_layer,
+                      ",", part.nic->min_speed_mbits);
+    }
     absl::StrAppend(&shape, ";");
     for (const int bond : part.bonds) absl::StrAppend(&bonds[bond], i, ",");
   }
@@ -112,6 +117,11 @@ std::pair<int64_t, int64_t> Ease(const FitProblem& problem, const std::vector<in
 
 }  // namespace
 
+int UnitsOf(const FitPart& part) {
+  if (part.gpu != nullptr) return part.gpu->count;
+  return part.nic != nullptr ? part.nic->count : 1;
+}
+
 FitProblem MakeFitProblem(const std::vector<const MemberRequest*>& members) {
   FitProblem problem;
   for (const MemberRequest* member : members) AddMember(*member, problem);
@@ -123,8 +133,7 @@ FitProblem MakeFitProblem(const std::vector<const MemberRequest*>& members) {
   for (const std::vector<int>& cluster : clusters) {
     const int begin = static_cast<int>(problem.units.size());
     for (const int part : cluster) {
-      const GpuRequest* gpu = problem.parts[part].gpu;
-      for (int i = 0; i < (gpu == nullptr ? 1 : gpu->count); ++i) {
+      for (int i = 0; i < UnitsOf(problem.parts[part]); ++i) {
         const int before = static_cast<int>(problem.units.size()) - 1;
         problem.units.push_back({part, i == 0 ? -1 : before});
       }

@@ -17,6 +17,7 @@ struct FitPart {
   int request = 0;  // among the member's requests of this kind
   const GpuRequest* gpu = nullptr;
   const DriveRequest* drive = nullptr;
+  const NicRequest* nic = nullptr;
   int64_t bytes = 0;       // of a drive
   std::vector<int> bonds;  // that it is part of
 };
@@ -44,6 +45,9 @@ struct FitProblem {
   std::vector<FitUnit> units;
   int members = 0;
 };
+
+// How many devices the part asks for.
+int UnitsOf(const FitPart& part);
 
 FitProblem MakeFitProblem(const std::vector<const MemberRequest*>& members);
 

@@ -96,6 +96,14 @@ class FitSearch {
            x.problem.empty() == y.problem.empty();
   }
 
+  bool EqualNics(size_t a, size_t b) const {
+    const Nic& x = node_.nics[a];
+    const Nic& y = node_.nics[b];
+    return x.place == y.place && free_[a] == free_[b] && x.rdma == y.rdma &&
+           x.link_layer == y.link_layer && x.speed_mbits == y.speed_mbits &&
+           x.problem.empty() == y.problem.empty();
+  }
+
   // rest_[i]: what the units from i on cost at least.
   void FindBounds() {
     rest_.assign(problem_.units.size() + 1, {});
@@ -139,11 +147,7 @@ class FitSearch {
           if (EqualDrives(other, device)) return true;
           break;
         case DeviceKind::kNic:
-          if (node_.nics[other].place == node_.nics[device].place &&
-              free_[other] == free_[device] &&
-              node_.nics[other].problem.empty() == node_.nics[device].problem.empty()) {
-            return true;
-          }
+          if (EqualNics(other, device)) return true;
           break;
       }
     }
@@ -238,6 +242,26 @@ class FitSearch {
     }
   }
 
+  // Those that the fewest use come first: of equals the first is taken.
+  void AddNics(size_t unit, std::vector<Candidate>& candidates) const {
+    const int part = problem_.units[unit].part;
+    std::vector<int> nics;
+    for (int n = 0; n < static_cast<int>(free_.size()); ++n) {
+      if (free_[n] <= 0 || !Serves(node_.nics[n], *problem_.parts[part].nic)) continue;
+      if (!HasIt(unit, n) && !HasEqualBefore(DeviceKind::kNic, n)) nics.push_back(n);
+    }
+    std::stable_sort(nics.begin(), nics.end(), [&](int a, int b) { return free_[a] > free_[b]; });
+    for (const int n : nics) Add(unit, {n, -1, {}}, {}, candidates);
+  }
+
+  // Whether an earlier unit of the same part has the device.
+  bool HasIt(size_t unit, int device) const {
+    const int part = problem_.units[unit].part;
+    for (size_t before = unit; before > 0 && problem_.units[before - 1].part == part; --before)
+      if (choices_[before - 1].device == device) return true;
+    return false;
+  }
+
   std::vector<Candidate> Candidates(size_t unit) const {
     std::vector<Candidate> candidates;
     const FitPart& part = problem_.parts[problem_.units[unit].part];
@@ -248,10 +272,7 @@ class FitSearch {
       if (HasEqualBefore(DeviceKind::kDrive, d)) continue;
       Add(unit, {d, -1, {}}, {0, 0, drive.allocatable_bytes / kMebibyte}, candidates);
     }
-    for (int n = 0; part.kind == DeviceKind::kNic && n < static_cast<int>(free_.size()); ++n) {
-      if (free_[n] <= 0 || !node_.nics[n].problem.empty()) continue;
-      if (!HasEqualBefore(DeviceKind::kNic, n)) Add(unit, {n, -1, {}}, {}, candidates);
-    }
+    if (part.kind == DeviceKind::kNic) AddNics(unit, candidates);
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.cost < b.cost; });
     return candidates;
@@ -354,6 +375,12 @@ bool MayUse(const GpuRequest& request, const Gpu& gpu, const std::vector<MigLayo
   if (!request.gpus.empty() && !Contains(request.gpus, gpu.name)) return false;
   if (request.profile.empty()) return gpu.gives_whole;
   return gpu.layout >= 0 && layouts[gpu.layout].Find(request.profile) >= 0;
+}
+
+bool Serves(const Nic& nic, const NicRequest& request) {
+  return nic.problem.empty() && (nic.rdma || !request.rdma) &&
+         (request.link_layer.empty() || nic.link_layer == request.link_layer) &&
+         nic.speed_mbits >= request.min_speed_mbits;
 }
 
 bool CanHold(const Drive& drive, const DriveRequest& request, int64_t bytes,

@@ -49,6 +49,8 @@ Grants GrantsOf(const FitProblem& problem, const FitAnswer& answer, const NodeDe
 
 // Whether the request may use the GPU at all, whatever is free of it.
 bool MayUse(const GpuRequest& request, const Gpu& gpu, const std::vector<MigLayout>& layouts);
+// Whether the NIC is such as is asked for, however many use it.
+bool Serves(const Nic& nic, const NicRequest& request);
 // Whether the drive can hold the volume now, by itself.
 bool CanHold(const Drive& drive, const DriveRequest& request, int64_t bytes,
              int64_t allocatable_bytes);

@@ -104,7 +104,44 @@ TEST(FitMember, ANicIsPartOfConstraintsAndNotGivenMoreOftenThanItIsFree) {
   ASSERT_TRUE(fit.has_value());
   EXPECT_EQ(fit->grants.gpus[0].gpu, 6);
   node.nics[0].free = 0;
-  EXPECT_EQ(ExplainMisfit(node, kLayouts, request)[0].Sentence(), "nic: no NIC is free");
+  EXPECT_EQ(ExplainMisfit(node, kLayouts, request)[0].Sentence(), "nic: 1 NIC: none is such");
+}
+
+// Two of 400 Gbit/s with RDMA at the first two switches, a slower Ethernet one at the last.
+std::vector<Nic> ThreeNics() {
+  Nic fast{"nic0", {0, 0, 0}, "", 100, true, "InfiniBand", 400'000};
+  Nic second = fast, slow = fast;
+  second.name = "nic1";
+  second.place = {1, 0, 0};
+  slow.name = "nic2";
+  slow.place = {3, 1, 1};
+  slow.rdma = false;
+  slow.link_layer = "Ethernet";
+  slow.speed_mbits = 25'000;
+  return {fast, second, slow};
+}
+
+TEST(FitMember, NicsAreSharedAndThoseOfOneRequestDiffer) {
+  NodeDevices node = TwoSockets("n1");
+  node.nics = ThreeNics();
+  MemberRequest request = {.nics = {{.name = "nic", .count = 2, .rdma = true}}};
+  auto fit = FitMember(node, kLayouts, request);
+  ASSERT_TRUE(fit.has_value());
+  EXPECT_EQ(fit->grants.nics, (std::vector<NicGrant>{{0, 0}, {0, 1}}));
+  request.nics = {{.name = "a"}, {.name = "b", .min_speed_mbits = 400'000}};
+  request.constraints = {{{"a", "b"}, Level::kSwitch, kRequired}};
+  fit = FitMember(node, kLayouts, request);
+  ASSERT_TRUE(fit.has_value());
+  EXPECT_EQ(fit->grants.nics, (std::vector<NicGrant>{{0, 0}, {1, 0}})) << "two requests may share";
+}
+
+TEST(FitMember, OfEqualNicsThoseThatFewerUseAreTaken) {
+  NodeDevices node = TwoSockets("n1");
+  node.nics = ThreeNics();
+  node.nics[0].free = 99;
+  const auto fit = FitMember(node, kLayouts, {.nics = {{.name = "nic", .rdma = true}}});
+  ASSERT_TRUE(fit.has_value());
+  EXPECT_EQ(fit->grants.nics[0].nic, 1);
 }
 
 std::string Explained(const NodeDevices& node, const MemberRequest& request) {
@@ -143,6 +180,31 @@ TEST(ExplainMisfit, NamesTheLargestProfileThatFits) {
   kLayouts[0].Take(node.gpus[0].used, kLayouts[0].Find("1g.10gb"), {6, 1});
   EXPECT_EQ(Explained(node, {.gpus = {{.name = "gpu", .profile = "3g.40gb"}}}),
             "gpu: 1 3g.40gb: none is free; largest that fits: 2g.20gb.");
+}
+
+TEST(ExplainMisfit, OfNicsItSaysWhichWishIsInTheWay) {
+  NodeDevices node = TwoSockets("n1");
+  node.nics = ThreeNics();
+  const auto explained = [&](NicRequest request) {
+    return Explained(node, {.nics = {std::move(request)}});
+  };
+  EXPECT_EQ(explained({.name = "ib", .rdma = true, .min_speed_mbits = 800'000}),
+            "ib: 1 NIC with RDMA from 800 Gbit/s: none is such; fastest that fits: 400 Gbit/s.");
+  EXPECT_EQ(explained({.name = "ib", .count = 3, .min_speed_mbits = 100'000}),
+            "ib: 3 NICs from 100 Gbit/s: only 2 are such; fastest that fits: 25 Gbit/s.");
+  EXPECT_EQ(explained({.name = "eth", .rdma = true, .link_layer = "Ethernet"}),
+            "eth: 1 NIC of Ethernet with RDMA: none is such; it would fit with InfiniBand.");
+  EXPECT_EQ(explained({.name = "ib", .count = 3, .rdma = true}),
+            "ib: 3 NICs with RDMA: only 2 are such; it would fit without RDMA.");
+  EXPECT_EQ(explained({.name = "ib", .count = 4}), "ib: 4 NICs: only 3 are such.");
+  for (Nic& nic : node.nics) nic.problem = "no link is up";
+  EXPECT_EQ(explained({.name = "eth", .link_layer = "Ethernet"}),
+            "eth: 1 NIC of Ethernet: none is such: nic2 would be: no link is up.");
+  node.nics = ThreeNics();
+  MemberRequest request = {.gpus = {{.name = "gpu"}}, .nics = {{.name = "ib", .rdma = true}}};
+  request.constraints = {{{"gpu", "ib"}, Level::kSwitch, kRequired}};
+  node.gpus.erase(node.gpus.begin(), node.gpus.begin() + 4);
+  EXPECT_EQ(Explained(node, request), "gpu and ib within Switch: best level there is: System.");
 }
 
 TEST(ExplainMisfit, ConstraintsThatOnlyTogetherAreInTheWayAreAllNamed) {

@@ -27,6 +27,10 @@ struct DriveRequest {
 
 struct NicRequest {
   std::string name;
+  int count = 1;           // different ones
+  bool rdma = false;       // they must have an RDMA device
+  std::string link_layer;  // what they must speak; empty: anything
+  int min_speed_mbits = 0;
 };
 
 enum class Enforcement { kRequired, kPreferred };

@@ -31,7 +31,7 @@ class MisfitExplainer {
       if (!Fits(Only(request))) misfits.push_back(OfDrive(request));
     }
     for (const NicRequest& request : member_.nics) {
-      if (!Fits({.nics = {request}})) misfits.push_back({request.name, "no NIC is free", ""});
+      if (!Fits(Only(request))) misfits.push_back(OfNics(request));
     }
     if (!misfits.empty()) return misfits;
     MemberRequest free = member_;
@@ -45,6 +45,8 @@ class MisfitExplainer {
  private:
   static MemberRequest Only(GpuRequest request) { return {.gpus = {std::move(request)}}; }
   static MemberRequest Only(DriveRequest request) { return {.drives = {std::move(request)}}; }
+
+  static MemberRequest Only(NicRequest request) { return {.nics = {std::move(request)}}; }
 
   FitAnswer Search(const MemberRequest& member) const {
     return SearchFit(node_, layouts_, MakeFitProblem({&member}));
@@ -101,6 +103,57 @@ class MisfitExplainer {
       }
     }
     return best.empty() ? "" : absl::StrCat("largest that fits: ", best);
+  }
+
+  static std::string Speed(int mbits) {
+    return mbits % 1000 == 0 ? absl::StrCat(mbits / 1000, " Gbit/s")
+                             : absl::StrCat(mbits, " Mbit/s");
+  }
+  static std::string Text(const NicRequest& request) {
+    std::string text =
+        absl::StrCat(request.name, ": ", request.count, request.count == 1 ? " NIC" : " NICs");
+    if (!request.link_layer.empty()) absl::StrAppend(&text, " of ", request.link_layer);
+    if (request.rdma) absl::StrAppend(&text, " with RDMA");
+    if (request.min_speed_mbits > 0)
+      absl::StrAppend(&text, " from ", Speed(request.min_speed_mbits));
+    return text;
+  }
+
+  Misfit OfNics(const NicRequest& request) const {
+    NicRequest fewer = request;
+    for (--fewer.count; fewer.count > 0 && !Fits(Only(fewer));) --fewer.count;
+    if (fewer.count > 0)
+      return {Text(request),
+              absl::StrCat("only ", fewer.count, fewer.count == 1 ? " is" : " are", " such"),
+              NearestNics(request)};
+    std::string down;
+    for (Nic nic : node_.nics) {
+      const std::string problem = std::exchange(nic.problem, "");
+      if (!problem.empty() && Serves(nic, request))
+        absl::StrAppend(&down, down.empty() ? ": " : ", ", nic.name, " would be: ", problem);
+    }
+    return {Text(request), absl::StrCat("none is such", down), NearestNics(request)};
+  }
+
+  // One wish given up: the speed as little as can be, then what they speak, then RDMA.
+  std::string NearestNics(const NicRequest& request) const {
+    int fastest = 0;
+    for (const Nic& nic : node_.nics) {
+      NicRequest slower = request;
+      slower.min_speed_mbits = nic.speed_mbits;
+      if (nic.speed_mbits > fastest && nic.speed_mbits < request.min_speed_mbits &&
+          Fits(Only(slower)))
+        fastest = nic.speed_mbits;
+    }
+    if (fastest > 0) return absl::StrCat("fastest that fits: ", Speed(fastest));
+    NicRequest any_layer = request;
+    any_layer.link_layer.clear();
+    if (!request.link_layer.empty() && Fits(Only(any_layer)))
+      return absl::StrCat("it would fit with ",
+                          request.link_layer == "Ethernet" ? "InfiniBand" : "Ethernet");
+    NicRequest plain = request;
+    plain.rdma = false;
+    return request.rdma && Fits(Only(plain)) ? "it would fit without RDMA" : "";
   }
 
   Misfit OfDrive(const DriveRequest& request) const {

@@ -62,6 +62,7 @@ NodeClasses::NodeClasses(const Inventory& inventory,
       unit_bytes_ = std::gcd(unit_bytes_, controller::RoundedVolumeBytes(request.bytes));
     }
     for (const GpuRequest& request : group->gpus) names_gpus_ |= !request.gpus.empty();
+    asks_nics_ |= !group->nics.empty();
   }
   std::vector<int> by_name(inventory.nodes.size());
   std::iota(by_name.begin(), by_name.end(), 0);
@@ -113,8 +114,12 @@ std::string NodeClasses::KeyOf(const NodeDevices& node) const {
   }
   Put(key, -1);
   for (const Nic& nic : node.nics) {
+    if (!asks_nics_) break;
     Put(key, nic.problem.empty() ? nic.free : 0);
     Put(key, nic.place);
+    Put(key, nic.rdma ? 1 : 0);
+    Put(key, nic.link_layer);
+    Put(key, nic.speed_mbits);
   }
   return key;
 }
@@ -137,9 +142,10 @@ int NodeClasses::MostThinkable(const NodeDevices& node, int group) const {
   for (const DriveRequest& request : member.drives) wanted += static_cast<double>(request.bytes);
   for (const Drive& drive : node.drives) left += static_cast<double>(drive.allocatable_bytes);
   if (wanted > 0) most = std::min(most, static_cast<int64_t>(left / wanted) + 1);
-  int64_t nics = 0;
+  int64_t nics = 0, nics_wanted = 0;
   for (const Nic& nic : node.nics) nics += std::max(0, nic.free);
-  if (!member.nics.empty()) most = std::min<int64_t>(most, nics / member.nics.size());
+  for (const NicRequest& request : member.nics) nics_wanted += std::max(0, request.count);
+  if (nics_wanted > 0) most = std::min(most, nics / nics_wanted);
   return static_cast<int>(std::max<int64_t>(0, most));
 }
 

@@ -58,6 +58,7 @@ class NodeClasses {
   const std::vector<int>& replicas_;
   int64_t unit_bytes_ = 0;  // every volume of the gang is a multiple
   bool names_gpus_ = false;
+  bool asks_nics_ = false;  // some group asks for NICs
   std::vector<int> class_of_;
   std::vector<int> example_;
   std::vector<std::vector<int>> most_;

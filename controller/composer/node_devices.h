@@ -56,6 +56,9 @@ struct Nic {
   Place place;
   std::string problem;
   int free = 0;  // members that can use it beside those that do
+  bool rdma = false;
+  std::string link_layer;
+  int speed_mbits = 0;  // 0: it does not tell
 };
 
 struct NodeDevices {

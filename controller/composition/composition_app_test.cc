@@ -3,6 +3,7 @@
 #include "ashlar/k8s/resource.codec.h"
 #include "ashlar/v1alpha1/composition.codec.h"
 #include "ashlar/v1alpha1/gpu_partition.codec.h"
+#include "controller/composition/gang_scheduler.h"
 #include "controller/dra_names/device_names.h"
 #include "controller/gpu_partition/testing/hopper.h"
 #include "controller/testing/controller_lab.h"
@@ -254,6 +255,51 @@ TEST_F(CompositionApp, AMemberWhoseDeviceIsIllIsNamedUntilItIsHealed) {
   lab_.Delete(kube::kNode, member.node());
   EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "Degraded", "True", "MemberProblem"),
             absl::StrCat("worker-0: node ", member.node(), " is gone"));
+}
+
+TEST_F(CompositionApp, ASchedulerOfGangsIsToldWhenItIsInstalled) {
+  const api::KindInfo& kGroup = *GangKindOf("Volcano");
+  const Json gang = {{"gangScheduler", "Volcano"}};
+  Make("train", Worker(2, 1, "10Gi"), gang);
+  AwaitReady("train");
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "SchedulerTold", "False", "NotInstalled"),
+            "gangScheduler is Volcano, which is not installed: the API server has no podgroups of "
+            "scheduling.volcano.sh/v1beta1");
+  lab_.server.Serve(kGroup);
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "SchedulerTold", "True", "Told"),
+            "PodGroup train of scheduling.volcano.sh/v1beta1; pods must bear: schedulerName "
+            "volcano, annotation scheduling.k8s.io/group-name=train");
+  const auto group = lab_.server.Get({}, kGroup, {"team", "train"});
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ((*group)["spec"]["minMember"], 2);
+  EXPECT_EQ((*group)["metadata"]["ownerReferences"][0]["name"], "train");
+  ASSERT_TRUE(lab_.server.Delete({}, kGroup, {"team", "train"}, {}).ok());
+  lab_.Await(kGroup, "train", [](const Json* now) { return now != nullptr; });
+  AwaitReady("train");
+  Delete("train");
+  lab_.AwaitGone(kComposition, "train");
+  EXPECT_THAT(All(kGroup), IsEmpty());
+  ExpectNothingLeft();
+}
+
+TEST_F(CompositionApp, AGroupOfSomebodyElseIsLeftAlone) {
+  const api::KindInfo& kGroup = *GangKindOf("Coscheduling");
+  lab_.server.Serve(kGroup);
+  ASSERT_TRUE(lab_.server
+                  .Create({}, kGroup,
+                          {{"apiVersion", kGroup.ApiVersion()},
+                           {"kind", "PodGroup"},
+                           {"metadata", {{"name", "train"}, {"namespace", "team"}}},
+                           {"spec", {{"minMember", 7}}}})
+                  .ok());
+  Make("train", Worker(1, 1, "10Gi"));
+  EXPECT_EQ(lab_.AwaitCondition(kComposition, "train", "SchedulerTold", "False", "NameTaken"),
+            "PodGroup train is somebody else's; delete it, or give the Composition another name");
+  AwaitReady("train");
+  EXPECT_EQ(Get("train").status().gang_scheduler().name(), "Coscheduling");
+  Delete("train");
+  lab_.AwaitGone(kComposition, "train");
+  EXPECT_THAT(All(kGroup), SizeIs(1));
 }
 
 TEST_F(CompositionApp, AnExpiredReservationFreesEverything) {

@@ -29,7 +29,7 @@ CompositionController::CompositionController(const CompositionReconcilerOptions&
               [this](const Json& object) { parts_.compositions.Put(object); }),
       reconciler_(options, {{parts.client, parts.compositions, parts.classes, parts.volumes,
                              parts.gpu_partitions, parts.claims, parts.nvidia_slices,
-                             parts.node_inventories, parts.nodes, parts.agents},
+                             parts.node_inventories, parts.nodes, parts.agents, parts.clock},
                             writer_,
                             parts.volume_writer,
                             parts.events,

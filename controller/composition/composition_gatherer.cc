@@ -9,6 +9,7 @@
 #include "ashlar/v1alpha1/gpu_partition.codec.h"
 #include "controller/composition/composition_objects.h"
 #include "controller/composition/gang_choice.h"
+#include "controller/composition/gang_scheduler.h"
 #include "controller/dra_names/device_names.h"
 #include "controller/objects/object_writer.h"
 #include "controller/pool/pool_selection.h"
@@ -28,6 +29,9 @@ using v1alpha1::Composition;
 using v1alpha1::GPUPartitionAllocation;
 
 namespace {
+
+// Definitions come and go seldom.
+constexpr absl::Duration kAskForKinds = absl::Seconds(5);
 
 std::map<std::string, std::string> LabelsOf(const Json* labels) {
   std::map<std::string, std::string> out;
@@ -109,6 +113,7 @@ absl::StatusOr<GatheredComposition> CompositionGatherer::Gather(const CallContex
   }
   *facts.object.mutable_spec() = WithClass(facts.object.spec(), facts.its_class);
   ASHLAR_RETURN_IF_ERROR(GatherMade(pass));
+  ASHLAR_RETURN_IF_ERROR(GatherSchedulers(pass));
   ASHLAR_RETURN_IF_ERROR(GatherStock(pass));
   GatherMemberNodes(pass);
   return GatheredComposition{std::move(pass.facts), std::move(pass.reports)};
@@ -132,7 +137,33 @@ absl::Status CompositionGatherer::GatherMade(Pass& pass) const {
     }
   ASHLAR_RETURN_IF_ERROR(GatherNamed(pass, kube::kPersistentVolume, made.persistent_volumes));
   ASHLAR_RETURN_IF_ERROR(GatherNamed(pass, kube::kPersistentVolumeClaim, made.volume_claims));
+  if (const api::KindInfo* kind = GangKindOf(pass.facts.object.status().gang_scheduler().name()))
+    ASHLAR_RETURN_IF_ERROR(GatherNamed(pass, *kind, made.gang_objects));
   return GatherNamed(pass, kube::kConfigMap, made.config_maps);
+}
+
+absl::Status CompositionGatherer::GatherSchedulers(Pass& pass) const {
+  const Composition& object = pass.facts.object;
+  if (object.status().has_gang_scheduler() || object.spec().gang_scheduler() == "None" ||
+      object.metadata().has_deletion_timestamp())
+    return absl::OkStatus();
+  const absl::Time now = sources_.clock.Now();
+  {
+    MutexLock lock(mu_);
+    pass.facts.installed_schedulers = installed_;
+    if (now < asked_ + kAskForKinds) return absl::OkStatus();
+  }
+  std::set<std::string> installed;
+  for (const GangScheduler& scheduler : GangSchedulers())
+    for (const api::KindInfo& kind : scheduler.kinds) {
+      ASHLAR_ASSIGN_OR_RETURN(const bool served, sources_.client.Serves(pass.context, kind));
+      if (served) installed.insert(scheduler.name);
+    }
+  pass.facts.installed_schedulers = installed;
+  MutexLock lock(mu_);
+  installed_ = std::move(installed);
+  asked_ = now;
+  return absl::OkStatus();
 }
 
 absl::Status CompositionGatherer::GatherNamed(Pass& pass, const api::KindInfo& kind,

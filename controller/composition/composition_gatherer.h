@@ -10,6 +10,8 @@
 #include "ashlar/v1alpha1/gpu_partition.pb.h"
 #include "controller/agents/agent_directory.h"
 #include "controller/composition/composition_plan.h"
+#include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/kube/client.h"
 #include "lib/runtime/cache.h"
 
@@ -27,6 +29,7 @@ struct CompositionSources {
   const runtime::Cache& node_inventories;
   const runtime::Cache& nodes;
   const AgentDirectory& agents;
+  Clock& clock;
 };
 
 struct GatheredComposition {
@@ -47,6 +50,7 @@ class CompositionGatherer {
   absl::Status GatherMade(Pass& pass) const;
   absl::Status GatherNamed(Pass& pass, const api::KindInfo& kind,
                            std::set<std::string>& names) const;
+  absl::Status GatherSchedulers(Pass& pass) const;
   absl::Status GatherStock(Pass& pass) const;
   absl::StatusOr<std::vector<ComposableNode>> GatherNodes(Pass& pass) const;
   void GatherMemberNodes(Pass& pass) const;
@@ -55,6 +59,10 @@ class CompositionGatherer {
   std::vector<PromisedBytes> PromisedToOthers(const api::ObjectKey& own) const;
 
   const CompositionSources sources_;
+  // What the API server said last of which schedulers of gangs are installed.
+  mutable Mutex mu_;
+  mutable absl::Time asked_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  mutable std::set<std::string> installed_ ABSL_GUARDED_BY(mu_);
 };
 
 // What the Compositions of the cache but `own` have of GPUs, as places that are promised.

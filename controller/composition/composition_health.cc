@@ -44,6 +44,12 @@ std::string GpuTrouble(const MemberNode& node, const ComposedGPU& gpu, absl::Tim
   return PartTrouble(inventory, gpu);
 }
 
+std::string NicTrouble(const agent::v1::Inventory& inventory, const v1alpha1::ComposedNIC& nic) {
+  for (const v1alpha1::Nic& its : inventory.nics())
+    if (its.pci_address() == nic.pci_address()) return its.link_up() ? "" : "no link is up";
+  return "it is not there any more";
+}
+
 std::string VolumeTrouble(const ComposedObjects& made, const ComposedVolume& volume) {
   const auto its = made.volumes.find(volume.volume());
   if (its == made.volumes.end()) return "it is gone";
@@ -70,6 +76,9 @@ class MemberTroubles {
       if (trouble.empty() && IsTaken(member, gpu)) trouble = "it is somebody else's now";
       Add(member, absl::StrCat("GPU ", gpu.gpu()), trouble);
     }
+    for (const v1alpha1::ComposedNIC& nic : member.nics())
+      Add(member, absl::StrCat("NIC ", nic.pci_address()),
+          heard ? NicTrouble(*node.inventory, nic) : "");
     for (const ComposedVolume& volume : member.volumes())
       Add(member, absl::StrCat("volume ", volume.request(), " (", volume.volume(), ")"),
           VolumeTrouble(facts_.made, volume));

@@ -1,5 +1,5 @@
-// What is wrong with the members of a Composition that has all of its devices: their nodes, GPUs
-// and volumes. Pure.
+// What is wrong with the members of a Composition that has all of its devices: their nodes, GPUs,
+// NICs and volumes. Pure.
 #pragma once
 
 #include <optional>

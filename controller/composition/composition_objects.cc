@@ -29,17 +29,6 @@ Json OfNoNamespace(const Composition& object, const std::string& name) {
   return {{"name", name}, {"labels", LabelsOf(object)}, {"annotations", AnnotationsOf(object)}};
 }
 
-Json Owned(const Composition& object, const std::string& name) {
-  Json metadata = OfNoNamespace(object, name);
-  metadata["namespace"] = object.metadata().namespace_();
-  metadata["ownerReferences"] = Json::array({{{"apiVersion", "ashlar.dev/v1alpha1"},
-                                              {"kind", "Composition"},
-                                              {"name", object.metadata().name()},
-                                              {"uid", object.metadata().uid()},
-                                              {"controller", true}}});
-  return metadata;
-}
-
 const v1alpha1::CompositionVolume& SpecOf(const Composition& object, const ComposedMember& member,
                                           const ComposedVolume& volume) {
   const std::string kind = member.name().substr(0, member.name().rfind('-'));
@@ -64,7 +53,38 @@ std::string FullHostOf(const Composition& object, const ComposedMember& member) 
 // Processes that a member runs: one for each GPU or part of one.
 int SlotsOf(const ComposedMember& member) { return std::max(member.gpus_size(), 1); }
 
+// What libraries take to use the member's NICs and no others. NCCL: "=" means these names exactly.
+// UCX wants a port, too: adapters of today have one for each function.
+void AddNics(const ComposedMember& member, Json& data) {
+  std::vector<std::string> rdma, sockets, ucx;
+  for (const v1alpha1::ComposedNIC& nic : member.nics()) {
+    if (!nic.interface().empty()) sockets.push_back(nic.interface());
+    if (!nic.rdma_device().empty()) {
+      rdma.push_back(nic.rdma_device());
+      ucx.push_back(absl::StrCat(nic.rdma_device(), ":1"));
+    } else if (!nic.interface().empty()) {
+      ucx.push_back(nic.interface());
+    }
+  }
+  const std::string prefix = member.name() + ".";
+  if (!rdma.empty()) data[prefix + "NCCL_IB_HCA"] = absl::StrCat("=", absl::StrJoin(rdma, ","));
+  if (!sockets.empty())
+    data[prefix + "NCCL_SOCKET_IFNAME"] = absl::StrCat("=", absl::StrJoin(sockets, ","));
+  if (!ucx.empty()) data[prefix + "UCX_NET_DEVICES"] = absl::StrJoin(ucx, ",");
+}
+
 }  // namespace
+
+Json MetadataOfOwned(const Composition& object, const std::string& name) {
+  Json metadata = OfNoNamespace(object, name);
+  metadata["namespace"] = object.metadata().namespace_();
+  metadata["ownerReferences"] = Json::array({{{"apiVersion", "ashlar.dev/v1alpha1"},
+                                              {"kind", "Composition"},
+                                              {"name", object.metadata().name()},
+                                              {"uid", object.metadata().uid()},
+                                              {"controller", true}}});
+  return metadata;
+}
 
 std::string HostOf(const std::string& composition, const ComposedMember& member) {
   return absl::StrCat(composition, "-", member.name());
@@ -119,7 +139,7 @@ Json VolumeClaimOf(const Composition& object, const ComposedMember& member,
                    const ComposedVolume& volume) {
   return {{"apiVersion", "v1"},
           {"kind", "PersistentVolumeClaim"},
-          {"metadata", Owned(object, volume.claim_name())},
+          {"metadata", MetadataOfOwned(object, volume.claim_name())},
           {"spec",
            {{"accessModes", Json::array({"ReadWriteOnce"})},
             {"volumeMode", ModeOf(SpecOf(object, member, volume))},
@@ -147,7 +167,7 @@ Json ResourceClaimOf(const Composition& object, const ComposedMember& member) {
   }
   return {{"apiVersion", "resource.k8s.io/v1"},
           {"kind", "ResourceClaim"},
-          {"metadata", Owned(object, member.resource_claim_name())},
+          {"metadata", MetadataOfOwned(object, member.resource_claim_name())},
           {"spec", {{"devices", {{"requests", requests}}}}}};
 }
 
@@ -165,6 +185,7 @@ Json ConfigMapOf(const Composition& object) {
     horovod.push_back(absl::StrCat(host, ":", slots));
     data[member.name() + ".rank"] = absl::StrCat(member.rank());
     data[member.name() + ".host"] = host;
+    AddNics(member, data);
     processes += slots;
     most = std::max(most, slots);
   }
@@ -185,7 +206,7 @@ Json ConfigMapOf(const Composition& object) {
   data["PET_MASTER_PORT"] = port;
   return {{"apiVersion", "v1"},
           {"kind", "ConfigMap"},
-          {"metadata", Owned(object, object.status().config_map_name())},
+          {"metadata", MetadataOfOwned(object, object.status().config_map_name())},
           {"data", data}};
 }
 

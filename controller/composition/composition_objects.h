@@ -4,6 +4,7 @@
 //   Composition ──owns──► ResourceClaim of a member   (its GPUs, each by its name)
 //               ──owns──► PersistentVolumeClaim of a volume ──► PersistentVolume ──► Volume
 //               ──owns──► ConfigMap
+//               ──owns──► PodGroup of a scheduler of gangs  (gang_scheduler.h)
 //
 // Volumes and PersistentVolumes have no namespace and thus no owner: they bear the uid of the
 // Composition as a label, and its finalizer holds it until they are gone.
@@ -34,6 +35,9 @@ Json VolumeClaimOf(const v1alpha1::Composition& object, const v1alpha1::Composed
                    const v1alpha1::ComposedVolume& volume);
 // Of a member with GPUs.
 Json ResourceClaimOf(const v1alpha1::Composition& object, const v1alpha1::ComposedMember& member);
+
+// metadata of what the Composition owns.
+Json MetadataOfOwned(const v1alpha1::Composition& object, const std::string& name);
 
 // As pods take it (envFrom, or files): by the conventions of MPI, torchrun and Horovod.
 Json ConfigMapOf(const v1alpha1::Composition& object);

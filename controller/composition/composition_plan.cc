@@ -6,6 +6,7 @@
 #include "controller/composition/composition_health.h"
 #include "controller/composition/composition_objects.h"
 #include "controller/composition/gang_choice.h"
+#include "controller/composition/gang_scheduler.h"
 #include "controller/volume/volume_plan.h"
 #include "lib/api/conditions.h"
 
@@ -18,6 +19,7 @@ using v1alpha1::Composition;
 
 constexpr int64_t kKeepSeconds = 600;  // as the API says
 constexpr char kExpired[] = "Expired";
+constexpr char kSchedulerTold[] = "SchedulerTold";
 
 void Set(Composition& object, absl::string_view type, bool is, absl::string_view reason,
          absl::string_view message, absl::Time now) {
@@ -181,6 +183,7 @@ void SetChosen(CompositionFacts& facts, const CompositionDecision& decision, abs
       absl::ToUnixSeconds(now + TimeToLive(object.spec())));
   Set(object, "Planned", true, "Planned",
       absl::StrCat(decision.members.size(), " members on ", nodes.size(), " nodes"), now);
+  SetScheduler(facts);
   SetCarving(facts, now);
 }
 
@@ -222,6 +225,37 @@ void SetObserved(CompositionFacts& facts, absl::Time now) {
   Set(object, "Ready", true, used ? "InUse" : "Ready", "", now);
 }
 
+bool SetScheduler(CompositionFacts& facts) {
+  v1alpha1::CompositionStatus& status = *facts.object.mutable_status();
+  if (status.has_gang_scheduler()) return false;
+  const auto chosen = ChooseGangScheduler(facts.object, facts.installed_schedulers);
+  if (chosen) *status.mutable_gang_scheduler() = *chosen;
+  return chosen.has_value();
+}
+
+void SetSchedulerTold(CompositionFacts& facts, const absl::Status& made, absl::Time now) {
+  Composition& object = facts.object;
+  const v1alpha1::CompositionStatus& status = object.status();
+  if (!status.has_gang_scheduler()) {
+    const std::string missing = MissingScheduler(object.spec());
+    if (missing.empty())
+      api::RemoveCondition(*object.mutable_status()->mutable_conditions(), kSchedulerTold);
+    else
+      Set(object, kSchedulerTold, false, "NotInstalled", missing, now);
+    return;
+  }
+  if (!made.ok())
+    return Set(object, kSchedulerTold, false, absl::IsAlreadyExists(made) ? "NameTaken" : "Refused",
+               made.message(), now);
+  const v1alpha1::ComposedGangScheduler& scheduler = status.gang_scheduler();
+  const std::string what = scheduler.object_name().empty()
+                               ? absl::StrCat(scheduler.name(), " needs no object")
+                               : absl::StrCat(scheduler.object_kind(), " ", scheduler.object_name(),
+                                              " of ", scheduler.object_api_version());
+  Set(object, kSchedulerTold, true, "Told",
+      absl::StrCat(what, "; pods must bear: ", PodsMustBear(scheduler)), now);
+}
+
 void SetReleasing(CompositionFacts& facts, const CompositionDecision& decision, absl::Time now) {
   Composition& object = facts.object;
   Set(object, "Released", false, decision.reason, decision.message, now);
@@ -238,6 +272,8 @@ void SetReleased(CompositionFacts& facts, absl::Time now) {
   status.clear_node_count();
   status.clear_reserved_until();
   status.clear_config_map_name();
+  status.clear_gang_scheduler();
+  api::RemoveCondition(*status.mutable_conditions(), kSchedulerTold);
   api::RemoveCondition(*status.mutable_conditions(), "Degraded");
   const k8s::Condition* released = Find(object, "Released");
   if (released == nullptr || released->reason() != kExpired) {

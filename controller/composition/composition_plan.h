@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "ashlar/k8s/resource.pb.h"
 #include "ashlar/v1alpha1/composition.pb.h"
@@ -37,10 +38,11 @@ struct ComposedObjects {
   std::set<std::string> persistent_volumes;
   std::set<std::string> volume_claims;
   std::set<std::string> config_maps;
+  std::set<std::string> gang_objects;  // of the kind that status.gangScheduler says
 
   bool Empty() const {
     return volumes.empty() && claims.empty() && persistent_volumes.empty() &&
-           volume_claims.empty() && config_maps.empty();
+           volume_claims.empty() && config_maps.empty() && gang_objects.empty();
   }
 };
 
@@ -58,6 +60,8 @@ struct CompositionFacts {
   bool class_missing = false;  // it names one that there is none of
   bool has_finalizer = false;
   bool serves_claims = true;  // resource.k8s.io/v1
+  // Names of schedulers of gangs. Asked for while status.gangScheduler is not set.
+  std::set<std::string> installed_schedulers = {};
   ComposedObjects made;
   std::map<std::string, MemberNode> member_nodes = {};  // by name
   // What there is without what others have, as far as it has no members also without what is
@@ -100,6 +104,10 @@ void SetCarving(CompositionFacts& facts, absl::Time now);
 void SetProvisioning(CompositionFacts& facts, const std::string& reason, const std::string& message,
                      absl::Time now);
 void SetObserved(CompositionFacts& facts, absl::Time now);
+// Chooses the scheduler to be told, if none was. Whether it did.
+bool SetScheduler(CompositionFacts& facts);
+// `made`: what came of the object for it.
+void SetSchedulerTold(CompositionFacts& facts, const absl::Status& made, absl::Time now);
 void SetReleasing(CompositionFacts& facts, const CompositionDecision& decision, absl::Time now);
 void SetReleased(CompositionFacts& facts, absl::Time now);
 

@@ -192,6 +192,13 @@ TEST_F(CompositionPlan, WhatIsWrongWithAMemberIsNamedUntilItIsHealed) {
   inventory_.mutable_gpu_driver()->set_message("in nvmlDeviceGetName");
   EXPECT_EQ(told(), gpu + "the GPUs' driver is Hung: in nvmlDeviceGetName");
   inventory_ = healthy;
+  v1alpha1::ComposedMember& member = *facts_.object.mutable_status()->mutable_members(0);
+  member.add_nics()->set_pci_address("0000:30:00.0");
+  EXPECT_EQ(told(), "w-0 on node n1: NIC 0000:30:00.0: it is not there any more");
+  inventory_.add_nics()->set_pci_address("0000:30:00.0");
+  EXPECT_EQ(told(), "w-0 on node n1: NIC 0000:30:00.0: no link is up");
+  inventory_.mutable_nics(0)->set_link_up(true);
+  EXPECT_EQ(told(), "");
   node.gpus_problem = "somebody else's";
   EXPECT_EQ(told(), gpu + "somebody else's");
   node.gpus_problem = "";

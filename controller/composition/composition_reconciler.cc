@@ -7,6 +7,7 @@
 #include "ashlar/k8s/resource.codec.h"
 #include "ashlar/v1alpha1/composition.codec.h"
 #include "controller/composition/composition_objects.h"
+#include "controller/composition/gang_scheduler.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/status_macros.h"
@@ -57,6 +58,7 @@ CompositionReconciler::Result CompositionReconciler::Act(Pass& pass,
     case CompositionStep::kProvision:
       return Provision(pass);
     case CompositionStep::kObserve: {
+      if (const auto more = TellScheduler(pass)) return *more;
       SetObserved(pass.facts, now);
       ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
       const v1alpha1::CompositionStatus& status = pass.facts.object.status();
@@ -126,6 +128,25 @@ absl::Status CompositionReconciler::MakeAll(Pass& pass) {
   return Make(pass, kube::kConfigMap, ConfigMapOf(object));
 }
 
+std::optional<CompositionReconciler::Result> CompositionReconciler::TellScheduler(Pass& pass) {
+  CompositionFacts& facts = pass.facts;
+  if (SetScheduler(facts)) {  // known before it is made, so that it is found again
+    ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
+    return Action::RequeueAfter(absl::ZeroDuration());
+  }
+  const v1alpha1::ComposedGangScheduler& scheduler = facts.object.status().gang_scheduler();
+  const api::KindInfo* kind = GangKindOf(scheduler.name());
+  absl::Status made;
+  if (kind != nullptr && facts.made.gang_objects.count(scheduler.object_name()) == 0)
+    made = Make(pass, *kind, GangObjectOf(facts.object));
+  // The devices are the gang's all the same; it is tried again with the next look.
+  const bool refused = absl::IsAlreadyExists(made) || absl::IsNotFound(made) ||
+                       absl::IsInvalidArgument(made) || absl::IsPermissionDenied(made);
+  if (!made.ok() && !refused) return made;
+  SetSchedulerTold(facts, made, parts_.clock.Now());
+  return std::nullopt;
+}
+
 CompositionReconciler::Result CompositionReconciler::Provision(Pass& pass) {
   const absl::Status made = MakeAll(pass);
   const absl::Time now = parts_.clock.Now();
@@ -153,6 +174,9 @@ absl::Status CompositionReconciler::Delete(Pass& pass, const api::KindInfo& kind
 CompositionReconciler::Result CompositionReconciler::Release(Pass& pass) {
   const ComposedObjects& made = pass.facts.made;
   const std::string& space = pass.facts.object.metadata().namespace_();
+  const api::KindInfo* kind = GangKindOf(pass.facts.object.status().gang_scheduler().name());
+  for (const std::string& name : made.gang_objects)
+    ASHLAR_RETURN_IF_ERROR(Delete(pass, *kind, {space, name}));
   for (const std::string& name : made.config_maps)
     ASHLAR_RETURN_IF_ERROR(Delete(pass, kube::kConfigMap, {space, name}));
   for (const std::string& name : made.volume_claims)
@@ -181,8 +205,8 @@ CompositionReconciler::Result CompositionReconciler::EndRelease(Pass& pass) {
 
 absl::Status CompositionReconciler::WriteStatus(Pass& pass) {
   const Composition& object = pass.facts.object;
-  if (object.status().SerializeAsString() == pass.status_before.SerializeAsString())
-    return absl::OkStatus();
+  // Not by their bytes: those of maps are in any order.
+  if (api::ToJson(object.status()) == api::ToJson(pass.status_before)) return absl::OkStatus();
   const auto written =
       parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(object.status()));
   if (absl::IsNotFound(written.status())) return absl::OkStatus();  // deleted meanwhile

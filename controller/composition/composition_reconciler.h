@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,9 @@ class CompositionReconciler final : public runtime::Reconciler {
   Result Act(Pass& pass, const CompositionDecision& decision);
   Result Carve(Pass& pass);
   Result Provision(Pass& pass);
+  // Has what the scheduler of gangs wants made, and says what came of it. What it answers ends the
+  // pass.
+  std::optional<Result> TellScheduler(Pass& pass);
   // The first thing that does not go, or OK.
   absl::Status MakeAll(Pass& pass);
   absl::Status Make(Pass& pass, const api::KindInfo& kind, const Json& object);

@@ -12,6 +12,9 @@ namespace {
 
 using agent::v1::Inventory;
 
+// More than any gang has members.
+constexpr int kUsersOfNic = 1 << 20;
+
 int NumberOf(const std::string& name, std::vector<std::string>& names) {
   if (name.empty()) return -1;
   const auto found = std::find(names.begin(), names.end(), name);
@@ -45,6 +48,18 @@ class NodeStock {
           gpu.clique = NumberOf(
               absl::StrCat(its.fabric().cluster_uuid(), "-", its.fabric().clique()), cliques);
       }
+  }
+
+  void AddNic(const v1alpha1::Nic& its) {
+    composer::Nic& nic = node_.nics.emplace_back();
+    nic.name = its.pci_address();
+    nic.place = {NumberOf(its.pcie_switch(), node_.switches),
+                 NumberOf(its.pcie_root(), node_.roots), its.numa_node()};
+    if (!its.link_up()) nic.problem = "no link is up";
+    nic.free = kUsersOfNic;
+    nic.rdma = !its.rdma_devices().empty();
+    nic.link_layer = its.link_layer();
+    nic.speed_mbits = its.speed_mbits();
   }
 
   void AddPool(const agent::v1::PoolState& pool) {
@@ -122,6 +137,7 @@ DeviceStock StockOf(const std::vector<ComposableNode>& nodes,
   DeviceStock stock;
   stock.inventory = StockOf(gpus, parts, own_claims, GpuUse::kPartsAndWhole).inventory;
   stock.drives.resize(nodes.size());
+  stock.nics.resize(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
     composer::NodeDevices& node = stock.inventory.nodes[i];
     node.labels = nodes[i].labels;
@@ -129,6 +145,8 @@ DeviceStock StockOf(const std::vector<ComposableNode>& nodes,
     if (inventory == nullptr) continue;
     NodeStock one(*inventory, node, stock.drives[i]);
     one.PlaceGpus();
+    for (const v1alpha1::Nic& nic : inventory->nics()) one.AddNic(nic);
+    stock.nics[i].assign(inventory->nics().begin(), inventory->nics().end());
     for (const agent::v1::PoolState& pool : inventory->pools()) one.AddPool(pool);
     for (const PromisedBytes& promised : bytes)
       if (promised.node == node.name) one.Promise(promised);

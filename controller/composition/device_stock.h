@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ashlar/agent/v1/node_agent.pb.h"
+#include "ashlar/v1alpha1/topology.pb.h"
 #include "controller/composer/node_devices.h"
 #include "controller/gpu_partition/gpu_stock.h"
 
@@ -34,12 +35,15 @@ struct DriveName {
 
 struct DeviceStock {
   composer::Inventory inventory;
-  std::vector<std::vector<DriveName>> drives;  // as those of the inventory's nodes
+  // As those of the inventory's nodes.
+  std::vector<std::vector<DriveName>> drives;
+  std::vector<std::vector<v1alpha1::Nic>> nics;
 };
 
 // A pool whose drives can be named is as many drives, any other pool is one; the only kind of a
 // drive is its pool's name. Bytes of which only the agent knows the drive count against each that
-// they may lie on. What the claims of the uids `own_claims` have is free.
+// they may lie on. NICs are shared: who has chosen one takes nothing of it. What the claims of the
+// uids `own_claims` have is free.
 DeviceStock StockOf(const std::vector<ComposableNode>& nodes,
                     const std::vector<v1alpha1::GPUPartitionAllocation>& parts,
                     const std::vector<PromisedBytes>& bytes,

@@ -30,8 +30,9 @@ absl::Status Invalid(const std::string& field, const std::string& value,
 absl::Status CheckMember(const std::string& field, const CompositionMember& member) {
   std::set<std::string> names;
   const auto add = [&](const std::string& name) {
-    return names.insert(name).second ? absl::OkStatus()
-                                     : Invalid(field, name, "names GPUs and a volume alike");
+    return names.insert(name).second
+               ? absl::OkStatus()
+               : Invalid(field, name, "names two of GPUs, volumes and NICs alike");
   };
   for (const auto& gpus : member.gpus()) ASHLAR_RETURN_IF_ERROR(add(gpus.name()));
   for (const auto& volume : member.volumes()) {
@@ -44,6 +45,7 @@ absl::Status CheckMember(const std::string& field, const CompositionMember& memb
     if (volume.mode() == "Block" && !volume.fs_type().empty())
       return Invalid(at + ".fsType", volume.fs_type(), "must be unset for mode Block");
   }
+  for (const auto& nics : member.nics()) ASHLAR_RETURN_IF_ERROR(add(nics.name()));
   for (const auto& constraint : member.constraints())
     for (const std::string& request : constraint.requests())
       if (names.count(request) == 0)
@@ -76,6 +78,9 @@ composer::MemberRequest RequestOf(const CompositionMember& member) {
   for (const auto& volume : member.volumes())
     request.drives.push_back(
         {volume.name(), RoundedVolumeBytes(volume.size()), volume.pool(), false});
+  for (const auto& nics : member.nics())
+    request.nics.push_back({nics.name(), std::max(nics.count(), 1), nics.rdma(), nics.link_layer(),
+                            nics.min_speed_mbits()});
   for (const auto& constraint : member.constraints())
     request.constraints.push_back({{constraint.requests().begin(), constraint.requests().end()},
                                    LevelOf(constraint.level()),
@@ -119,6 +124,9 @@ class MemberWriter {
       Write(grant, count[static_cast<size_t>(grant.request)]++, *member.add_gpus());
     for (const composer::DriveGrant& grant : placed_.grants.drives)
       Write(grant, member.name(), *member.add_volumes());
+    count.assign(static_cast<size_t>(spec_->nics_size()), 0);
+    for (const composer::NicGrant& grant : placed_.grants.nics)
+      Write(grant, count[static_cast<size_t>(grant.request)]++, *member.add_nics());
     if (!member.gpus().empty())
       member.set_resource_claim_name(HostOf(object_.metadata().name(), member));
     for (const composer::Level level : placed_.reached) member.add_achieved_levels(NameOf(level));
@@ -149,6 +157,16 @@ class MemberWriter {
     out.set_pool(drive.pool);
     out.set_drive(drive.drive);
     out.set_bytes(grant.bytes);
+  }
+
+  void Write(const composer::NicGrant& grant, int index, v1alpha1::ComposedNIC& out) const {
+    const v1alpha1::Nic& nic =
+        stock_.nics[static_cast<size_t>(placed_.node)][static_cast<size_t>(grant.nic)];
+    out.set_request(absl::StrCat(spec_->nics(grant.request).name(), "-", index));
+    out.set_pci_address(nic.pci_address());
+    if (!nic.interfaces().empty()) out.set_interface(nic.interfaces(0));
+    if (!nic.rdma_devices().empty()) out.set_rdma_device(nic.rdma_devices(0));
+    out.set_link_layer(nic.link_layer());
   }
 
   const DeviceStock& stock_;
@@ -183,6 +201,8 @@ CompositionSpec WithClass(const CompositionSpec& spec,
   for (CompositionMember& member : *whole.mutable_members())
     for (auto& volume : *member.mutable_volumes())
       if (volume.pool().empty()) volume.set_pool(its_class.pool());
+  if (whole.gang_scheduler().empty()) whole.set_gang_scheduler(its_class.gang_scheduler());
+  if (whole.queue().empty()) whole.set_queue(its_class.queue());
   if (!whole.has_topology() && its_class.has_topology())
     *whole.mutable_topology() = its_class.topology();
   if (!whole.reservation().has_ttl_seconds() && its_class.has_ttl_seconds())

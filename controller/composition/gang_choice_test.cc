@@ -1,6 +1,7 @@
 #include "controller/composition/gang_choice.h"
 
 #include "absl/strings/str_cat.h"
+#include "controller/composition/composition_objects.h"
 #include "controller/gpu_partition/testing/hopper.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -75,6 +76,9 @@ class GangChoiceTest : public testing::Test {
                         gpu.profile().empty() ? "" : absl::StrCat("/", gpu.start()), "+");
       for (const v1alpha1::ComposedVolume& volume : member.volumes())
         absl::StrAppend(&text, volume.drive());
+      for (const v1alpha1::ComposedNIC& nic : member.nics())
+        absl::StrAppend(&text, "+", nic.request(), "=", nic.pci_address(), ",", nic.interface(),
+                        ",", nic.rdma_device(), ",", nic.link_layer());
     }
     return text;
   }
@@ -178,6 +182,70 @@ TEST_F(GangChoiceTest, GpusThatAreNotAshlarsAreRefusedWithTheReason) {
   EXPECT_EQ(Choice(), "worker-0:S0") << "its drives are Ashlar's all the same";
 }
 
+TEST_F(GangChoiceTest, NicsAreChosenNearTheGpusAndShared) {
+  for (int i : {0, 1}) {
+    v1alpha1::Nic& nic = *inventory_.add_nics();
+    nic.set_pci_address(absl::StrCat("0000:3", i, ":00.0"));
+    nic.add_interfaces(absl::StrCat("ib", i));
+    nic.add_rdma_devices(absl::StrCat("mlx5_", i));
+    nic.set_link_layer("InfiniBand");
+    nic.set_link_up(true);
+    nic.set_speed_mbits(400'000);
+    nic.set_pcie_switch(inventory_.gpus(1 - i).pcie_switch());
+    nic.set_pcie_root(inventory_.gpus(1 - i).pcie_root());
+    nic.set_numa_node(1 - i);
+  }
+  v1alpha1::CompositionNICs& nics = *Member().add_nics();
+  nics.set_name("ib");
+  nics.set_rdma(true);
+  nics.set_min_speed_mbits(200'000);
+  v1alpha1::CompositionConstraint& near = *Member().add_constraints();
+  near.add_requests("gpu");
+  near.add_requests("ib");
+  near.set_level("Switch");
+  EXPECT_EQ(Choice(), "worker-0:GPU-0+S0+ib-0=0000:31:00.0,ib1,mlx5_1,InfiniBand");
+  Member().mutable_gpus(0)->set_profile("3g.40gb");
+  Member().mutable_volumes(0)->set_size(kGi);
+  Member().set_replicas(4);
+  EXPECT_THAT(Choice(), HasSubstr("worker-3:")) << "two members use one NIC";
+  Member().set_replicas(1);
+  nics.set_min_speed_mbits(800'000);
+  EXPECT_EQ(Choice(),
+            "0 of 1 member fits. Node n1, worker: ib: 1 NIC with RDMA from 800 Gbit/s: none is "
+            "such; fastest that fits: 400 Gbit/s.");
+  nics.set_min_speed_mbits(0);
+  nics.set_link_layer("Ethernet");
+  EXPECT_EQ(Choice(),
+            "0 of 1 member fits. Node n1, worker: ib: 1 NIC of Ethernet with RDMA: none is such; "
+            "it would fit with InfiniBand.");
+  nics.clear_link_layer();
+  for (v1alpha1::Nic& nic : *inventory_.mutable_nics()) nic.set_link_up(false);
+  EXPECT_EQ(Choice(),
+            "0 of 1 member fits. Node n1, worker: ib: 1 NIC with RDMA: none is such: 0000:30:00.0 "
+            "would be: no link is up, 0000:31:00.0 would be: no link is up.");
+}
+
+TEST_F(GangChoiceTest, WhatPodsTakeOfTheirNicsHasTheNamesOfTheLibraries) {
+  ComposedMember& member = *object_.mutable_status()->add_members();
+  member.set_name("worker-0");
+  const auto add = [&](const char* interface, const char* rdma) {
+    v1alpha1::ComposedNIC& nic = *member.add_nics();
+    nic.set_interface(interface);
+    nic.set_rdma_device(rdma);
+  };
+  add("ib0", "mlx5_0");
+  add("ib1", "mlx5_1");
+  Json data = ConfigMapOf(object_)["data"];
+  EXPECT_EQ(data["worker-0.NCCL_IB_HCA"], "=mlx5_0,mlx5_1");
+  EXPECT_EQ(data["worker-0.NCCL_SOCKET_IFNAME"], "=ib0,ib1");
+  EXPECT_EQ(data["worker-0.UCX_NET_DEVICES"], "mlx5_0:1,mlx5_1:1");
+  member.clear_nics();
+  add("ens1", "");
+  data = ConfigMapOf(object_)["data"];
+  EXPECT_FALSE(data.contains("worker-0.NCCL_IB_HCA"));
+  EXPECT_EQ(data["worker-0.UCX_NET_DEVICES"], "ens1");
+}
+
 TEST_F(GangChoiceTest, AReserveOfThePoolIsNotGivenOutOnEachDrive) {
   inventory_.mutable_pools(0)->set_allocatable_bytes(120 * kGi);
   Member().set_replicas(2);
@@ -198,7 +266,7 @@ TEST_F(GangChoiceTest, WhatCannotBeIsRefusedByItsField) {
   EXPECT_THAT(Check(), HasSubstr("a pool must be named here or by the class"));
   Member().mutable_volumes(0)->set_pool("fast");
   Member().mutable_volumes(0)->set_name("gpu");
-  EXPECT_THAT(Check(), HasSubstr("names GPUs and a volume alike"));
+  EXPECT_THAT(Check(), HasSubstr("names two of GPUs, volumes and NICs alike"));
 }
 
 }  // namespace

@@ -84,6 +84,8 @@ class Client {
   // the version is too old (OutOfRange: list again).
   virtual absl::Status Watch(const CallContext&, const KindInfo&, const WatchOptions&,
                              absl::FunctionRef<absl::Status(WatchEvent)> event) = 0;
+  // Whether the server has the kind in this version, by its discovery.
+  virtual absl::StatusOr<bool> Serves(const CallContext&, const KindInfo&) = 0;
 };
 
 }  // namespace ashlar::kube

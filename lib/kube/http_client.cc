@@ -69,6 +69,7 @@ class HttpClient final : public Client {
                       const DeleteOptions&) override;
   absl::Status Watch(const CallContext&, const KindInfo&, const WatchOptions&,
                      absl::FunctionRef<absl::Status(WatchEvent)> event) override;
+  absl::StatusOr<bool> Serves(const CallContext&, const KindInfo&) override;
 
  private:
   // The body of a good answer, or the error that is left after the retries.
@@ -267,6 +268,21 @@ absl::StatusOr<Json> HttpClient::Apply(const CallContext& context, const KindInf
                          .headers = {{"Content-Type", "application/apply-patch+yaml"}},
                          .body = BodyOf(kind, object)},
              .repeatable = true});
+}
+
+absl::StatusOr<bool> HttpClient::Serves(const CallContext& context, const KindInfo& kind) {
+  const auto list = Do(context, {.verb = "get",
+                                 .what = Describe("discover", kind, ""),
+                                 .request = {.target = VersionPath(kind)},
+                                 .repeatable = true});
+  if (absl::IsNotFound(list.status())) return false;
+  ASHLAR_RETURN_IF_ERROR(list.status());
+  const Json* resources = FindJson(*list, {"resources"});
+  if (resources == nullptr || !resources->is_array()) return false;
+  return std::any_of(resources->begin(), resources->end(), [&](const Json& resource) {
+    return JsonString(resource, {"name"}) == kind.plural &&
+           JsonString(resource, {"kind"}) == kind.kind;
+  });
 }
 
 absl::Status HttpClient::Delete(const CallContext& context, const KindInfo& kind,

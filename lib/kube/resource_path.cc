@@ -22,10 +22,13 @@ std::string Escape(absl::string_view text) {
 
 }  // namespace
 
+std::string VersionPath(const api::KindInfo& kind) {
+  return kind.group.empty() ? absl::StrCat("/api/", kind.version)
+                            : absl::StrCat("/apis/", kind.group, "/", kind.version);
+}
+
 std::string CollectionPath(const api::KindInfo& kind, absl::string_view space) {
-  const std::string root = kind.group.empty()
-                               ? absl::StrCat("/api/", kind.version)
-                               : absl::StrCat("/apis/", kind.group, "/", kind.version);
+  const std::string root = VersionPath(kind);
   if (!kind.namespaced || space.empty()) return absl::StrCat(root, "/", kind.plural);
   return absl::StrCat(root, "/namespaces/", Escape(space), "/", kind.plural);
 }

@@ -10,6 +10,9 @@
 
 namespace ashlar::kube {
 
+// /api/v1 or /apis/GROUP/VERSION, where the server tells what it has of it.
+std::string VersionPath(const api::KindInfo& kind);
+
 // /api/v1/namespaces/NS/pods or /apis/GROUP/VERSION/PLURAL; an empty namespace means all.
 std::string CollectionPath(const api::KindInfo& kind, absl::string_view space);
 

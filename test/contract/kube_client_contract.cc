@@ -460,6 +460,19 @@ TEST_P(KubeClientContract, WatchEndsWithItsContextOrItsHandler) {
             absl::DataLossError("enough"));
 }
 
+TEST_P(KubeClientContract, DiscoveryTellsWhichKindsAreServed) {
+  const auto serves = [&](const KindInfo& kind) {
+    const auto served = client().Serves(kCall, kind);
+    EXPECT_TRUE(served.ok()) << served.status();
+    return served.ok() && *served;
+  };
+  EXPECT_TRUE(serves(kVolume));
+  KindInfo other = kVolume;
+  other.version = "v9";
+  EXPECT_FALSE(serves(other));
+  EXPECT_FALSE(serves({"nobody.example.com", "v1", "Thing", "things", true}));
+}
+
 TEST_P(KubeClientContract, EndedContextCallsNothing) {
   std::stop_source stop;
   stop.request_stop();

@@ -1,14 +1,39 @@
-"""Gangs and their volumes: all of them or none. The cluster has no GPUs; what is done for those is in the unit tests."""
+"""Gangs and their volumes: all of them or none. The cluster has no GPUs here: gangs with GPUs are in gpus.py."""
+import json
+import os
+import subprocess
+import tempfile
+
 from case import Case
-from cluster import MI, quantity
+from cluster import MI, ROOT, quantity
 
 KIND = "compositions.ashlar.dev"
+# Definitions of schedulers of gangs: Go modules with the sums of the Go checksum database, and the file in them.
+DEFINITIONS = {
+    "podgroups.scheduling.x-k8s.io": ("sigs.k8s.io/scheduler-plugins@v0.32.7", "h1:fGr4JKraaTe6it4PIqUlXStfctFKYxJgYkDsiU6699o=",
+                                      "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"),
+    "podgroups.scheduling.run.ai": ("github.com/NVIDIA/KAI-scheduler@v0.12.0", "h1:3rhB0TdbJYNgOiZ6E0cAa+VJnr4srhoigJI/PkY85vI=",
+                                    "deployments/kai-scheduler/crds/scheduling.run.ai_podgroups.yaml"),
+}
 
 
-def composition(name, replicas, size, ttl=600):
+def file_of_module(module, expected, file):
+    go = os.path.join(subprocess.run([f"{ROOT}/test/lab/cluster/build.sh", "--go"], check=True, capture_output=True, text=True).stdout.strip(), "go")
+    with tempfile.TemporaryDirectory() as empty:
+        told = subprocess.run([go, "mod", "download", "-json", module], cwd=empty, capture_output=True, text=True,
+                              env={**os.environ, "GOFLAGS": "-mod=mod", "GO111MODULE": "on"})
+    if told.returncode:
+        raise RuntimeError(f"cannot fetch the Go module {module}: {told.stderr}{told.stdout}")
+    got = json.loads(told.stdout)
+    if got["Sum"] != expected:
+        raise RuntimeError(f"Go module {module} has sum {got['Sum']}, pinned is {expected}")
+    return os.path.join(got["Dir"], file)
+
+
+def composition(name, replicas, size, ttl=600, **spec):
     member = {"name": "worker", "replicas": replicas, "volumes": [{"name": "data", "size": size, "pool": "gang"}]}
     return {"apiVersion": "ashlar.dev/v1alpha1", "kind": "Composition", "metadata": {"name": name},
-            "spec": {"subdomain": "gang", "members": [member], "reservation": {"ttlSeconds": ttl}}}
+            "spec": {"subdomain": "gang", "members": [member], "reservation": {"ttlSeconds": ttl}, **spec}}
 
 
 def worker(gang, index):
@@ -25,6 +50,13 @@ def worker(gang, index):
 
 
 class Compositions(Case):
+    @classmethod
+    def setUpClass(cls):
+        for name, source in DEFINITIONS.items():
+            cls.cluster.kubectl("apply", "-f", file_of_module(*source))
+            cls.addClassCleanup(cls.cluster.kubectl, "delete", "crd", name, "--timeout=60s")
+            cls.cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+
     def setUp(self):
         super().setUp()
         self.cluster.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "gang"},
@@ -54,11 +86,13 @@ class Compositions(Case):
 
     def made(self):
         of_gangs = lambda kind: [o["metadata"]["name"] for o in self.cluster.get(kind, "-A", "-l", "ashlar.dev/composition-uid")["items"]]
-        return [name for kind in ("pvc", "pv", "volumes.ashlar.dev", "configmaps", "resourceclaims") for name in of_gangs(kind)]
+        return [name for kind in ("pvc", "pv", "volumes.ashlar.dev", "configmaps", "resourceclaims", *DEFINITIONS) for name in of_gangs(kind)]
 
     def test_four_members_on_two_nodes_run_where_their_bytes_are(self):
-        self.apply(composition("train", 4, "400Mi"))
+        self.apply(composition("train", 4, "400Mi", gangScheduler="Coscheduling"), composition("small", 1, "32Mi", gangScheduler="KAI", queue="gpus"),
+                   composition("other", 1, "32Mi", gangScheduler="Volcano"))
         self.await_condition("train", "Ready", "True", "Ready")
+        self.expect_told()
         members = self.cluster.get(KIND, "train", "-n", self.space)["status"]["members"]
         self.assertEqual([m["node"] for m in members], ["node-1", "node-1", "node-2", "node-2"])
         self.assertEqual([m["rank"] for m in members], [0, 1, 2, 3])
@@ -71,9 +105,19 @@ class Compositions(Case):
             self.cluster.until("the pod knows its rank", lambda: told() == f"{i} of 4, first train-worker-0.gang")
         self.await_condition("train", "Ready", "True", "InUse")
         self.cluster.kubectl("-n", self.space, "delete", "pods", "--all", "--timeout=90s")
-        self.cluster.kubectl("-n", self.space, "delete", KIND, "train", "--timeout=90s")
+        self.cluster.kubectl("-n", self.space, "delete", KIND, "--all", "--timeout=90s")
         self.assertEqual(self.made(), [])
         self.assertEqual(self.cluster.leftovers(), {})
+
+    def expect_told(self):
+        """The API server took what is for the schedulers that are installed."""
+        for name, kind, members in (("train", "podgroups.scheduling.x-k8s.io", 4), ("small", "podgroups.scheduling.run.ai", 1)):
+            self.await_condition(name, "SchedulerTold", "True", "Told")
+            group = self.cluster.get(kind, name, "-n", self.space)
+            self.assertEqual(group["spec"]["minMember"], members)
+            self.assertEqual(group["metadata"]["ownerReferences"][0]["name"], name)
+        self.assertEqual(group["spec"]["queue"], "gpus")
+        self.await_condition("other", "SchedulerTold", "False", "NotInstalled")
 
     def test_one_that_cannot_fit_is_refused_and_says_what_would(self):
         self.apply(composition("huge", 5, "400Mi"))

@@ -94,7 +94,7 @@ class Gpus(Case):
         self.assertEqual(self.cluster.get("volumes.ashlar.dev")["items"], [])
 
     def tearDown(self):
-        self.cluster.kubectl("-n", self.space, "delete", "pods,gpupartitions,resourceclaims,resourceclaimtemplates", "--all", "--timeout=120s", timeout=150)
+        self.cluster.kubectl("-n", self.space, "delete", "pods,gpupartitions,compositions,resourceclaims,resourceclaimtemplates", "--all", "--timeout=120s", timeout=150)
         super().tearDown()
 
     def test_the_tree_is_told_and_devices_have_their_places_in_it(self):
@@ -144,6 +144,52 @@ class Gpus(Case):
         self.cluster.until("the claims went with their pods", lambda: not self.cluster.get("resourceclaims", "-n", self.space)["items"])
         self.expect_nothing()
         self.cluster.until("as much is offered as before", lambda: self.offered() == before)
+
+    def test_a_gang_gets_parts_and_bytes_near_them_on_both_nodes(self):
+        kind = "compositions.ashlar.dev"
+        # Two of the volumes are more than a drive has.
+        member = {"name": "worker", "replicas": 2, "gpus": [{"name": "gpu", "profile": "1g.10gb"}],
+                  "volumes": [{"name": "data", "size": "1200Mi", "pool": "beside"}], "constraints": [{"requests": ["gpu", "data"], "level": "Switch"}]}
+        self.apply({"apiVersion": "ashlar.dev/v1alpha1", "kind": "Composition", "metadata": {"name": "gang"}, "spec": {"members": [member]}})
+        self.cluster.kubectl("-n", self.space, "wait", "--for=condition=Ready", f"{kind}/gang", "--timeout=120s", timeout=150)
+        members = self.cluster.get(kind, "gang", "-n", self.space)["status"]["members"]
+        self.assertEqual([m["node"] for m in members], ["node-1", "node-2"])
+        pods = []
+        for m, tree in zip(members, self.trees.values()):
+            self.assertEqual((m["gpus"][0]["gpu"], m["volumes"][0]["drive"], m["achievedLevels"]), (tree.near, tree.drive, ["Switch"]))
+            made = pod(f"gang-{m['name']}", [m["volumes"][0]["claimName"]])
+            made["spec"]["resourceClaims"] = [{"name": "gpu", "resourceClaimName": m["resourceClaimName"]}]
+            made["spec"]["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
+            pods.append(made)
+        self.apply(*pods)
+        self.running(*[made["metadata"]["name"] for made in pods])
+        for m, tree in zip(members, self.trees.values()):
+            (instance,) = tree.instances()
+            name = f"gang-{m['name']}"
+            self.assertEqual(self.cluster.get("pod", name, "-n", self.space)["spec"]["nodeName"], m["node"])
+            self.assertEqual(self.shell(name, "echo $NVIDIA_VISIBLE_DEVICES").strip(), instance["compute"][0]["uuid"])
+            size = int(self.shell(name, "echo gang > /data/file; df -k /data | tail -1 | awk '{print $2}'")) * 1024
+            self.assertTrue(1000 * MI < size <= 1200 * MI, size)
+        self.expect_degraded_and_healed(kind, members[0])
+        for made in pods:
+            self.delete(f"pod/{made['metadata']['name']}")
+        self.delete(f"{kind}/gang")
+        self.expect_nothing()
+        self.assertEqual(self.cluster.get("pvc,configmaps", "-n", self.space, "-l", "ashlar.dev/composition-uid")["items"], [])
+        self.assertEqual(self.cluster.get("pv", "-l", "ashlar.dev/composition-uid")["items"], [])
+
+    def expect_degraded_and_healed(self, kind, member):
+        tree = self.trees[int(member["node"].split("-")[1])]
+        said = lambda: next((c["status"], c["message"]) for c in self.cluster.get(kind, "gang", "-n", self.space)["status"]["conditions"] if c["type"] == "Degraded")
+        where = f"{member['name']} on node {member['node']}: GPU {tree.near}: "
+        tree.change("event", 1, XID, 79)
+        self.cluster.until("the XID makes the gang degraded", lambda: said() == ("True", where + "XID 79"))
+        tree.change("gpu", 1, '{"recovery": 1}')
+        tree.change("event", 1, RECOVERY)
+        self.cluster.until("so does the driver's wish", lambda: said() == ("True", where + "it needs Reset"))
+        tree.change("gpu", 1, '{"recovery": 0}')
+        tree.change("event", 1, RECOVERY)
+        self.cluster.until("the gang is healed", lambda: said() == ("False", ""))
 
     def test_two_hundred_partitions_leave_nothing(self):
         """The first wave fills all GPUs and is used by pods; the others are promised places, and go unused. That parts are made and

@@ -26,10 +26,7 @@ class MemberCheck {
     for (size_t r = 0; r < asked_.drives.size(); ++r) {
       if (std::string wrong = OneDrive(static_cast<int>(r)); !wrong.empty()) return wrong;
     }
-    if (placed_.grants.nics.size() != asked_.nics.size()) return "NICs";
-    for (const NicGrant& grant : placed_.grants.nics) {
-      places_[asked_.nics[grant.request].name].push_back(node_.nics[grant.nic].place);
-    }
+    if (std::string wrong = Nics(); !wrong.empty()) return wrong;
     return Constraints();
   }
 
@@ -68,6 +65,24 @@ class MemberCheck {
       ++count;
     }
     return count == 1 ? "" : "number of drives";
+  }
+
+  std::string Nics() {
+    std::map<int, std::set<int>> given;  // by request
+    for (const NicGrant& grant : placed_.grants.nics) {
+      const NicRequest& asked = asked_.nics[grant.request];
+      const Nic& nic = node_.nics[grant.nic];
+      if (!given[grant.request].insert(grant.nic).second) return "a NIC twice";
+      if (!nic.problem.empty()) return "a sick NIC";
+      if (asked.rdma && !nic.rdma) return "a NIC without RDMA";
+      if (nic.speed_mbits < asked.min_speed_mbits) return "a slow NIC";
+      if (asked.link_layer != "" && asked.link_layer != nic.link_layer) return "link layer";
+      places_[asked.name].push_back(nic.place);
+    }
+    for (size_t r = 0; r < asked_.nics.size(); ++r)
+      if (static_cast<int>(given[static_cast<int>(r)].size()) != asked_.nics[r].count)
+        return "number of NICs";
+    return "";
   }
 
   std::string Constraints() {

@@ -414,6 +414,21 @@ void FakeClient::Put(const KindInfo& kind, Json object) {
   objects[key].object = std::move(object);
 }
 
+absl::StatusOr<bool> FakeClient::Serves(const CallContext& context, const KindInfo& kind) {
+  ASHLAR_RETURN_IF_ERROR(CheckContext(clock_, context));
+  if (kind.ApiVersion() == "v1" || kind.ApiVersion() == "ashlar.dev/v1alpha1") return true;
+  MutexLock lock(mu_);
+  return served_.contains({kind.ApiVersion(), kind.plural});
+}
+
+void FakeClient::Serve(const KindInfo& kind, bool serves) {
+  MutexLock lock(mu_);
+  if (serves)
+    served_.insert({kind.ApiVersion(), kind.plural});
+  else
+    served_.erase({kind.ApiVersion(), kind.plural});
+}
+
 void FakeClient::ForgetHistory() {
   MutexLock lock(mu_);
   history_.clear();

@@ -15,6 +15,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 
 #include "lib/base/clock.h"
@@ -39,9 +40,14 @@ class FakeClient final : public Client {
                       const DeleteOptions&) override;
   absl::Status Watch(const CallContext&, const KindInfo&, const WatchOptions&,
                      absl::FunctionRef<absl::Status(WatchEvent)> event) override;
+  // The core group, ashlar.dev/v1alpha1, and what Serve was called for.
+  absl::StatusOr<bool> Serves(const CallContext&, const KindInfo&) override;
 
   // For tests: puts the object there as it stands, status and all, whether it exists or not.
   void Put(const KindInfo& kind, Json object);
+  // As if the kind's definition had been made, or deleted: Serves says so. Objects can be made in
+  // any case.
+  void Serve(const KindInfo& kind, bool serves = true);
   // Forgets the history: watches from versions before now are OutOfRange.
   void ForgetHistory();
   // Ends every running watch as a server does that is restarted: with OK.
@@ -95,6 +101,8 @@ class FakeClient final : public Client {
   int64_t watch_epoch_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t bookmarks_ ABSL_GUARDED_BY(mu_) = 0;
   int watches_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<std::pair<std::string, std::string>> served_
+      ABSL_GUARDED_BY(mu_);  // apiVersion and plural
 };
 
 }  // namespace ashlar::kube

@@ -74,4 +74,9 @@ absl::Status FlakyClient::Watch(const CallContext& context, const KindInfo& kind
   return behind_.Watch(context, kind, options, event);
 }
 
+absl::StatusOr<bool> FlakyClient::Serves(const CallContext& context, const KindInfo& kind) {
+  ASHLAR_RETURN_IF_ERROR(Check("discover", kind, {}));
+  return behind_.Serves(context, kind);
+}
+
 }  // namespace ashlar::kube

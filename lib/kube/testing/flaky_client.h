@@ -13,8 +13,8 @@ namespace ashlar::kube {
 class FlakyClient final : public Client {
  public:
   // Answers an error to make the call fail before it reaches the client behind, or OK to let it
-  // through. `verb` is get, list, create, update, apply, delete or watch; the name is empty for
-  // lists and watches.
+  // through. `verb` is get, list, create, update, apply, delete, watch or discover; the name is
+  // empty for lists, watches and discoveries.
   using Fault =
       std::function<absl::Status(absl::string_view verb, const KindInfo&, const ObjectKey&)>;
 
@@ -35,6 +35,7 @@ class FlakyClient final : public Client {
                       const DeleteOptions&) override;
   absl::Status Watch(const CallContext&, const KindInfo&, const WatchOptions&,
                      absl::FunctionRef<absl::Status(WatchEvent)> event) override;
+  absl::StatusOr<bool> Serves(const CallContext&, const KindInfo&) override;
 
  private:
   absl::Status Check(absl::string_view verb, const KindInfo& kind, const ObjectKey& key);
