@@ -180,7 +180,7 @@ class Gpus(Case):
 
     def expect_degraded_and_healed(self, kind, member):
         tree = self.trees[int(member["node"].split("-")[1])]
-        said = lambda: next((c["status"], c["message"]) for c in self.cluster.get(kind, "gang", "-n", self.space)["status"]["conditions"] if c["type"] == "Degraded")
+        said = lambda: next((c["status"], c.get("message", "")) for c in self.cluster.get(kind, "gang", "-n", self.space)["status"]["conditions"] if c["type"] == "Degraded")
         where = f"{member['name']} on node {member['node']}: GPU {tree.near}: "
         tree.change("event", 1, XID, 79)
         self.cluster.until("the XID makes the gang degraded", lambda: said() == ("True", where + "XID 79"))
