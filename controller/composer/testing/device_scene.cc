@@ -76,7 +76,7 @@ class MemberCheck {
       if (!nic.problem.empty()) return "a sick NIC";
       if (asked.rdma && !nic.rdma) return "a NIC without RDMA";
       if (nic.speed_mbits < asked.min_speed_mbits) return "a slow NIC";
-      if (asked.link_layer != "" && asked.link_layer != nic.link_layer) return "link layer";
+      if (!asked.link_layer.empty() && asked.link_layer != nic.link_layer) return "link layer";
       places_[asked.name].push_back(nic.place);
     }
     for (size_t r = 0; r < asked_.nics.size(); ++r)
