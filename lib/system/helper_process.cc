@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -180,6 +181,8 @@ bool HelperProcess::Ended() {
   if (!ended_) ended_ = waitpid(pid_, nullptr, WNOHANG) == pid_;
   return ended_;
 }
+
+void NameThisProcess(const char* name) { prctl(PR_SET_NAME, name); }
 
 absl::StatusOr<HelperChannel> HelperChannel::Inherited() {
   for (const int fd : {kSocketFd, kPageFd})

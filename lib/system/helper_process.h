@@ -67,6 +67,9 @@ class HelperProcess {
   bool ended_ = false;
 };
 
+// What ps and top show of the calling process, and the kernel in its messages. At most 15 bytes.
+void NameThisProcess(const char* name);
+
 class HelperChannel {
  public:
   // FailedPrecondition: this process was not started by HelperProcess.

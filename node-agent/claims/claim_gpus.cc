@@ -94,10 +94,10 @@ absl::StatusOr<std::string> ClaimGpus::Make(const CallContext& context, const st
                                             CdiDevice& device) const {
   int minor = 0;
   ASHLAR_RETURN_IF_ERROR(GiveGpu(part.gpu, device, minor));
-  ASHLAR_ASSIGN_OR_RETURN(
-      const GpuPartition made,
-      parts_.Ensure(context, claim,
-                    {part.gpu, part.profile, part.start, part.size, part.keep_seconds}));
+  ASHLAR_ASSIGN_OR_RETURN(const GpuPartition made,
+                          parts_.Ensure(context, claim,
+                                        {part.gpu, part.profile, part.start, part.size,
+                                         part.keep_seconds, part.power_watts}));
   // As the driver's own documentation has it: both are needed, that of the GPU instance and that of
   // the compute instance in it.
   const std::string instance =

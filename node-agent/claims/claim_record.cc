@@ -71,7 +71,8 @@ Json DeviceToJson(const ClaimDevice& device) {
                             {"profile", part->profile},
                             {"start", part->start},
                             {"size", part->size},
-                            {"keepSeconds", part->keep_seconds}};
+                            {"keepSeconds", part->keep_seconds},
+                            {"powerWatts", part->power_watts}};
   return json;
 }
 
@@ -92,10 +93,12 @@ absl::StatusOr<ClaimDevice> DeviceFromJson(const Json& json) {
   } else if (FindJson(json, {"gpu"}) != nullptr) {
     device.what = ClaimGpu{JsonString(json, {"gpu", "uuid"})};
   } else if (const Json* part = FindJson(json, {"gpuPartition"}); part != nullptr) {
-    device.what = ClaimGpuPartition{JsonString(*part, {"gpu"}), JsonString(*part, {"profile"}),
+    device.what = ClaimGpuPartition{JsonString(*part, {"gpu"}),
+                                    JsonString(*part, {"profile"}),
                                     static_cast<int>(JsonInt(*part, {"start"})),
                                     static_cast<int>(JsonInt(*part, {"size"})),
-                                    JsonInt(*part, {"keepSeconds"})};
+                                    JsonInt(*part, {"keepSeconds"}),
+                                    static_cast<int>(JsonInt(*part, {"powerWatts"}))};
   } else {
     return absl::InvalidArgumentError("a device is of an unknown kind");
   }

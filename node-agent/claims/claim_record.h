@@ -44,6 +44,7 @@ struct ClaimGpuPartition {
   std::string profile;
   int start = 0, size = 0;   // memory slices
   int64_t keep_seconds = 0;  // after the claim's end
+  int power_watts = 0;       // that the GPU may draw meanwhile; 0: as it was
   bool operator==(const ClaimGpuPartition&) const = default;
 };
 

@@ -157,6 +157,8 @@ absl::Status Serve() {
 }  // namespace
 
 int RunGpuHelper() {
+  // It is the agent's program, started as /proc/self/exe, of which the kernel makes "exe".
+  sys::NameThisProcess("ashlar-gpu");
   const absl::Status served = Serve();
   if (served.ok()) return 0;
   std::cerr << "gpu-helper: " << served.message() << "\n";

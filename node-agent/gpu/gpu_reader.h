@@ -22,6 +22,8 @@ class GpuReader {
 
  private:
   void ReadIdentity(nvmlDevice_t device, v1alpha1::Gpu& gpu) const;
+  void ReadModes(nvmlDevice_t device, v1alpha1::Gpu& gpu) const;
+  void ReadBestLink(nvmlDevice_t device, v1alpha1::Gpu& gpu) const;
   void ReadLinks(nvmlDevice_t device, v1alpha1::Gpu& gpu) const;
   void ReadPower(nvmlDevice_t device, v1alpha1::Gpu& gpu) const;
   void ReadHealth(nvmlDevice_t device, v1alpha1::GpuHealth& health) const;

@@ -9,19 +9,32 @@ namespace ashlar::node_agent {
 namespace {
 
 constexpr int kTemperatureNews = 10;
+constexpr int kPowerNews = 50;  // watts
 constexpr size_t kXidsKept = 16;
 constexpr uint64_t kXid = 8;  // nvmlEventTypeXidCriticalError
 constexpr uint32_t kNoInstance = 0xffffffff;
 // One GPU after another goes when a board fails.
 constexpr absl::Duration kPauseAfterLoss = absl::Seconds(1);
 
+// Counters that grow all the time on a bad link are followed when they double.
+bool IsMuchMore(int64_t before, int64_t after) { return after < before || after > 2 * before; }
+
 bool IsNews(const v1alpha1::Gpu& before, const v1alpha1::Gpu& after) {
   v1alpha1::Gpu like_before = after;
+  v1alpha1::GpuHealth& health = *like_before.mutable_health();
+  if (!IsMuchMore(before.health().pcie_replays(), after.health().pcie_replays()))
+    health.set_pcie_replays(before.health().pcie_replays());
+  if (!IsMuchMore(before.health().nvlink_errors(), after.health().nvlink_errors()))
+    health.set_nvlink_errors(before.health().nvlink_errors());
+  const int32_t drew = before.power().usage_watts();
+  if (before.power().has_usage_watts() && after.power().has_usage_watts() &&
+      std::abs(drew - after.power().usage_watts()) < kPowerNews)
+    like_before.mutable_power()->set_usage_watts(drew);
   const int32_t old = before.health().temperature_celsius();
   const bool both =
       before.health().has_temperature_celsius() && after.health().has_temperature_celsius();
   if (both && std::abs(old - after.health().temperature_celsius()) < kTemperatureNews)
-    like_before.mutable_health()->set_temperature_celsius(old);
+    health.set_temperature_celsius(old);
   return like_before.SerializeAsString() != before.SerializeAsString();
 }
 
@@ -141,6 +154,7 @@ bool GpuWatch::HasRecovered(const v1alpha1::Gpu& gpu) const {
 }
 
 bool GpuWatch::Listen(const CallContext& context) {
+  if (read_soon_.exchange(false)) return true;
   const absl::Duration left = read_at_ + options_.period - clock_.Now();
   if (left <= absl::ZeroDuration()) {
     if (silent_ > 0) ListenAnew(context);  // to those that answer again

@@ -8,6 +8,7 @@
 //                           hung or failed; without driver or library there are none)
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,7 +25,8 @@ struct GpuReport {
   std::vector<v1alpha1::Gpu> gpus;  // by PCI address
 };
 
-// Whether a reader of `before` should be told of `after`: less than 10 degrees are no news.
+// Whether a reader of `before` should be told of `after`: less than 10 degrees or 50 watts are no
+// news, nor are errors of links before they double.
 bool IsNews(const GpuReport& before, const GpuReport& after);
 
 struct GpuWatchOptions {
@@ -47,6 +49,9 @@ class GpuWatch {
   // What was told last; never null. Until the driver answered for the first time the state of the
   // driver is empty.
   std::shared_ptr<const GpuReport> Latest();
+  // All GPUs are read anew after the question for events that is under way: of something that no
+  // event tells.
+  void ReadSoon() { read_soon_ = true; }
   // Looks once, in this thread, without listening: for those who don't start it.
   GpuReport LookOnce(const CallContext& context);
 
@@ -76,6 +81,7 @@ class GpuWatch {
   absl::Time read_at_ = absl::InfinitePast();
   std::map<std::string, std::vector<v1alpha1::GpuXid>> xids_;  // by UUID
 
+  std::atomic<bool> read_soon_ = false;
   Mutex mu_;
   std::shared_ptr<const GpuReport> latest_ ABSL_GUARDED_BY(mu_) =
       std::make_shared<const GpuReport>();

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -94,6 +96,64 @@ TEST_F(GpuWatchTest, WithoutALibraryOrADriverThereAreNoGpusAndThatIsSaid) {
   Change([](fake_nvml::Json& state) { state["driver"]["gone"] = true; });
   Start();
   EXPECT_THAT(UntilState("NoDriver").driver.message(), HasSubstr("Driver Not Loaded"));
+}
+
+TEST_F(GpuWatchTest, WhatPlacementHealthAndPowerNeedIsTold) {
+  Change([](fake_nvml::Json& state) {
+    fake_nvml::Json& gpu = state["gpus"][0];
+    gpu["power"] = 512400;
+    gpu["powerLimit"] = 600000;
+    gpu["clocksEventReasons"] = 0x8 | 0x40 | 0x4;
+    gpu["ecc"]["uncorrected"] = 1;
+    gpu["ecc"]["lifetime"] = 4;
+    gpu["rows"]["failed"] = true;
+    gpu["repair"]["channel"] = true;
+    gpu["replays"] = 7;
+    gpu["linkErrors"] = 3;
+    gpu["computeMode"] = 3;
+    gpu["persistence"] = false;
+    gpu["platform"] = {
+        {"chassis", "1820224000123"}, {"slot", 4}, {"tray", 2}, {"host", 1}, {"module", 3}};
+    gpu["link"]["width"] = 8;
+    state["gpus"][1]["link"]["generation"] = 1;
+  });
+  Start();
+  const GpuReport report = UntilState("Ready");
+  ASSERT_EQ(report.gpus.size(), 2u);
+  const v1alpha1::Gpu& gpu = report.gpus[0];
+  EXPECT_EQ(gpu.power().usage_watts(), 512);
+  EXPECT_EQ(gpu.power().limit_watts(), 600);
+  EXPECT_EQ(gpu.power().default_limit_watts(), 700);
+  EXPECT_THAT(gpu.health().slowdowns(), testing::ElementsAre("HwSlowdown", "HwThermalSlowdown"))
+      << "that a limit of power is reached is no trouble";
+  EXPECT_EQ(gpu.health().shutdown_celsius(), 92);
+  EXPECT_EQ(gpu.health().ecc_uncorrected(), 1);
+  EXPECT_EQ(gpu.health().ecc_uncorrected_lifetime(), 5);
+  EXPECT_EQ(gpu.health().banks_without_spare_rows(), 1);
+  EXPECT_TRUE(gpu.health().channel_repair_pending());
+  EXPECT_FALSE(gpu.health().tpc_repair_pending());
+  EXPECT_EQ(gpu.health().pcie_replays(), 7);
+  EXPECT_EQ(gpu.health().nvlink_errors(), 3);
+  EXPECT_EQ(gpu.firmware(), "96.00.74.00.01");
+  EXPECT_EQ(gpu.compute_mode(), "ExclusiveProcess");
+  EXPECT_TRUE(gpu.has_persistence());
+  EXPECT_FALSE(gpu.persistence());
+  EXPECT_EQ(gpu.addressing_mode(), "HMM");
+  EXPECT_EQ(gpu.fabric().health(), "Healthy");
+  EXPECT_EQ(gpu.platform().chassis_serial(), "1820224000123");
+  EXPECT_EQ(gpu.platform().tray(), 2);
+  EXPECT_EQ(gpu.max_link_speed(), "32.0 GT/s");
+  EXPECT_EQ(gpu.health().link_problem(), "8 of 16 lanes");
+  EXPECT_EQ(report.gpus[1].health().link_problem(), "2.5 GT/s in place of 16.0 GT/s");
+  EXPECT_FALSE(report.gpus[1].has_platform());
+  // One that rests may be slow; nobody tells of that, nor of a limit that somebody sets.
+  Change([](fake_nvml::Json& state) {
+    state["gpus"][1]["performanceState"] = 8;
+    state["gpus"][0]["powerLimit"] = 300000;
+  });
+  watch_->ReadSoon();
+  Until([](const GpuReport& r) { return r.gpus[1].health().link_problem().empty(); });
+  Until([](const GpuReport& r) { return r.gpus[0].power().limit_watts() == 300; });
 }
 
 TEST_F(GpuWatchTest, AnXidIsToldAtOnceAndKept) {
@@ -194,6 +254,9 @@ TEST_F(GpuWatchTest, AGpuThatIsLostSaysSoAndTheOthersStayGood) {
 TEST_F(GpuWatchTest, AHelperThatDiesIsReplaced) {
   GpuSession session(options_.session, clock_);
   EXPECT_EQ(session.Open({}).count, 2);
+  std::string name;
+  std::ifstream("/proc/" + std::to_string(session.helper_pid()) + "/comm") >> name;
+  EXPECT_EQ(name, "ashlar-gpu") << "as ps shows it";
   kill(session.helper_pid(), SIGKILL);
   EXPECT_FALSE(session.Read({}, 0).ok());
   EXPECT_EQ(session.Trouble().state(), "Failed");
@@ -230,6 +293,27 @@ TEST(GpuReport, AFewDegreesAreNoNews) {
   after = before;
   after.gpus[0].mutable_health()->set_ecc_uncorrected(1);
   EXPECT_TRUE(IsNews(before, after));
+}
+
+TEST(GpuReport, WattsAndErrorsOfLinksAreNewsWhenThereAreManyMore) {
+  GpuReport before;
+  v1alpha1::Gpu& gpu = before.gpus.emplace_back();
+  gpu.mutable_power()->set_usage_watts(300);
+  gpu.mutable_health()->set_pcie_replays(10);
+  gpu.mutable_health()->set_nvlink_errors(0);
+  const auto news = [&](const std::function<void(v1alpha1::Gpu&)>& change) {
+    GpuReport after = before;
+    change(after.gpus[0]);
+    return IsNews(before, after);
+  };
+  EXPECT_FALSE(news([](v1alpha1::Gpu& its) { its.mutable_power()->set_usage_watts(251); }));
+  EXPECT_TRUE(news([](v1alpha1::Gpu& its) { its.mutable_power()->set_usage_watts(350); }));
+  EXPECT_TRUE(news([](v1alpha1::Gpu& its) { its.mutable_power()->set_limit_watts(1); }));
+  EXPECT_FALSE(news([](v1alpha1::Gpu& its) { its.mutable_health()->set_pcie_replays(20); }));
+  EXPECT_TRUE(news([](v1alpha1::Gpu& its) { its.mutable_health()->set_pcie_replays(21); }));
+  EXPECT_TRUE(news([](v1alpha1::Gpu& its) { its.mutable_health()->set_pcie_replays(0); }))
+      << "the driver was loaded anew";
+  EXPECT_TRUE(news([](v1alpha1::Gpu& its) { its.mutable_health()->set_nvlink_errors(1); }));
 }
 
 }  // namespace

@@ -130,7 +130,10 @@ class App final : public AgentApp {
                      absl::StrCat(options_.state_dir, "/journal/gpu-partitions"), clock_),
         partition_journal_(absl::StrCat(options_.state_dir, "/journal/gpu-partitions")),
         partitions_({.boot_id = boot_id}, gpu_changes_, partition_journal_, clock_,
-                    [this] { feed_.Poke(); }),
+                    [this] {
+                      gpus_.ReadSoon();  // limits of power: no event tells of them
+                      feed_.Poke();
+                    }),
         machine_(
             options_.scanner, [this] { return gpus_.Latest(); },
             [this] { return partitions_.List(); }),

@@ -23,9 +23,10 @@ absl::StatusOr<ClaimFacts> FactsFromProto(const pb::EnsureClaimRequest& request)
         device.what = ClaimGpu{from.gpu().uuid()};
         break;
       case pb::ClaimDevice::kGpuPartition:
-        device.what = ClaimGpuPartition{from.gpu_partition().gpu(), from.gpu_partition().profile(),
-                                        from.gpu_partition().start(), from.gpu_partition().size(),
-                                        from.gpu_partition().keep_seconds()};
+        device.what = ClaimGpuPartition{
+            from.gpu_partition().gpu(),          from.gpu_partition().profile(),
+            from.gpu_partition().start(),        from.gpu_partition().size(),
+            from.gpu_partition().keep_seconds(), from.gpu_partition().power_watts()};
         break;
       default:
         return absl::InvalidArgumentError(absl::StrCat(

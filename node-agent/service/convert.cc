@@ -239,6 +239,7 @@ pb::GpuPartitionState ToProto(const GpuPartition& part) {
   if (part.kept_until != absl::UnixEpoch())
     out.mutable_kept_until()->set_seconds(absl::ToUnixSeconds(part.kept_until));
   out.set_problem(part.problem);
+  out.set_power_watts(part.power_watts);
   return out;
 }
 

@@ -206,16 +206,57 @@ nvmlReturn_t nvmlDeviceGetCpuAffinityWithinScope(nvmlDevice_t device, unsigned i
 }
 
 nvmlReturn_t nvmlDeviceGetCurrPcieLinkGeneration(nvmlDevice_t device, unsigned int* out) {
-  return TellOfModel(__func__, device, out, &GpuModel::pcie_generation);
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    return Tell(out, gpu["link"]["generation"].get<unsigned>());
+  });
 }
 nvmlReturn_t nvmlDeviceGetMaxPcieLinkGeneration(nvmlDevice_t device, unsigned int* out) {
   return TellOfModel(__func__, device, out, &GpuModel::pcie_generation);
 }
 nvmlReturn_t nvmlDeviceGetCurrPcieLinkWidth(nvmlDevice_t device, unsigned int* out) {
-  return EnterGpu(__func__, device, [&](Call&, Json&) { return Tell(out, 16u); });
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    return Tell(out, gpu["link"]["width"].get<unsigned>());
+  });
 }
 nvmlReturn_t nvmlDeviceGetMaxPcieLinkWidth(nvmlDevice_t device, unsigned int* out) {
   return EnterGpu(__func__, device, [&](Call&, Json&) { return Tell(out, 16u); });
+}
+
+nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t device, char* version, unsigned int length) {
+  return EnterGpu(__func__, device,
+                  [&](Call&, Json& gpu) { return CopyText(gpu["vbios"], version, length); });
+}
+
+nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t device, nvmlComputeMode_t* mode) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    return Tell(mode, static_cast<nvmlComputeMode_t>(gpu["computeMode"].get<int>()));
+  });
+}
+
+nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t device, nvmlEnableState_t* mode) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    return Tell(mode, gpu["persistence"] == true ? NVML_FEATURE_ENABLED : NVML_FEATURE_DISABLED);
+  });
+}
+
+// Where GPUs of several nodes are one NVLink domain.
+nvmlReturn_t nvmlDeviceGetPlatformInfo(nvmlDevice_t device, nvmlPlatformInfo_t* info) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    if (info == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
+    if (info->version != nvmlPlatformInfo_v2) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    const Json& platform = gpu["platform"];
+    if (platform.is_null()) return NVML_ERROR_NOT_SUPPORTED;
+    *info = {};
+    info->version = nvmlPlatformInfo_v2;
+    const std::string serial = platform["chassis"];
+    serial.copy(reinterpret_cast<char*>(info->chassisSerialNumber),
+                sizeof info->chassisSerialNumber);
+    info->slotNumber = platform["slot"];
+    info->trayIndex = platform["tray"];
+    info->hostId = platform["host"];
+    info->moduleId = platform["module"];
+    return NVML_SUCCESS;
+  });
 }
 
 nvmlReturn_t nvmlDeviceGetAddressingMode(nvmlDevice_t device, nvmlDeviceAddressingMode_t* mode) {

@@ -18,6 +18,20 @@ nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link,
   });
 }
 
+// What the scene says is told of the first link.
+nvmlReturn_t nvmlDeviceGetNvLinkErrorCounter(nvmlDevice_t device, unsigned int link,
+                                             nvmlNvLinkErrorCounter_t counter,
+                                             unsigned long long* count) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    if (count == nullptr || link >= NVML_NVLINK_MAX_LINKS) return NVML_ERROR_INVALID_ARGUMENT;
+    if (link >= ModelOf(gpu).nvlinks) return NVML_ERROR_NOT_SUPPORTED;
+    *count = link == 0 && counter == NVML_NVLINK_ERROR_DL_REPLAY
+                 ? gpu["linkErrors"].get<unsigned long long>()
+                 : 0;
+    return NVML_SUCCESS;
+  });
+}
+
 nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t device, unsigned int link,
                                                  nvmlIntNvLinkDeviceType_t* type) {
   return EnterGpu(__func__, device, [&](Call&, Json& gpu) {

@@ -90,6 +90,21 @@ nvmlReturn_t nvmlDeviceSetPowerManagementLimit_v2(nvmlDevice_t device, nvmlPower
   return SetLimit(__func__, device, value->powerValueMw);
 }
 
+nvmlReturn_t nvmlDeviceGetPerformanceState(nvmlDevice_t device, nvmlPstates_t* out) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    if (out == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
+    *out = static_cast<nvmlPstates_t>(gpu["performanceState"].get<int>());
+    return NVML_SUCCESS;
+  });
+}
+nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t device, unsigned long long* out) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    if (out == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
+    *out = gpu["clocksEventReasons"];
+    return NVML_SUCCESS;
+  });
+}
+
 nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int* out) {
   return Tell(__func__, device, out, [&](const Json& gpu) { return Clock(ModelOf(gpu), type); });
 }
@@ -112,11 +127,13 @@ nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t* curren
 }
 
 nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorType_t type,
-                                         nvmlEccCounterType_t, unsigned long long* count) {
+                                         nvmlEccCounterType_t counter, unsigned long long* count) {
   return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
     if (count == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
     if (gpu["ecc"]["enabled"] != true) return NVML_ERROR_NOT_SUPPORTED;
     *count = EccErrors(gpu, type);
+    if (counter == NVML_AGGREGATE_ECC && type == NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+      *count += gpu["ecc"]["lifetime"].get<unsigned long long>();
     return NVML_SUCCESS;
   });
 }
@@ -165,6 +182,16 @@ nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device,
     const unsigned used = gpu["rows"]["uncorrected"];
     const unsigned none = gpu["rows"]["failed"] == true ? 1 : 0;
     *out = {kBanks - used - none, used, 0, 0, none};
+    return NVML_SUCCESS;
+  });
+}
+
+nvmlReturn_t nvmlDeviceGetRepairStatus(nvmlDevice_t device, nvmlRepairStatus_t* out) {
+  return EnterGpu(__func__, device, [&](Call&, Json& gpu) {
+    if (out == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
+    if (out->version != nvmlRepairStatus_v1) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    out->bChannelRepairPending = gpu["repair"]["channel"] == true;
+    out->bTpcRepairPending = gpu["repair"]["tpc"] == true;
     return NVML_SUCCESS;
   });
 }

@@ -60,7 +60,7 @@ class Gpus(Case):
                 self.assertEqual(its["pcieRoot"], ["pci0000:40", "pci0000:80"][gpu["numa"]])
                 self.assertEqual(its["pcieSwitch"], gpu["pci"][1])
                 self.assertEqual((its["product"], its["architecture"]), ("NVIDIA H100 80GB HBM3", "Hopper"))
-                self.assertEqual(its["power"], {"limitWatts": 700, "defaultLimitWatts": 700, "minLimitWatts": 200, "maxLimitWatts": 700})
+                self.assertEqual(its["power"], {"limitWatts": 700, "defaultLimitWatts": 700, "minLimitWatts": 200, "maxLimitWatts": 700, "usageWatts": 75})
 
         ups = sorted({gpu["pci"][1] for gpu in self.gpus})
         self.assertEqual(len(ups), 4)

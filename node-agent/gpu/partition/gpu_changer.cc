@@ -230,12 +230,58 @@ class Steps {
   const Mig mig_;
 };
 
+pb::GpuChangeAnswer Failure(const Nvml& nvml, absl::string_view function, nvmlReturn_t result) {
+  return No(ReasonOf(result), absl::StrCat(function, ": ", nvml.Words(result)));
+}
+
+std::string Watts(unsigned milliwatts) { return absl::StrCat((milliwatts + 500) / 1000, " W"); }
+
+// Whether the GPU takes the limit.
+pb::GpuChangeAnswer CheckPower(const Nvml& nvml, nvmlDevice_t device, unsigned milliwatts) {
+  unsigned least = 0, most = 0;
+  const nvmlReturn_t result =
+      ASHLAR_NVML(nvml, nvmlDeviceGetPowerManagementLimitConstraints, device, &least, &most);
+  if (result != NVML_SUCCESS)
+    return Failure(nvml, "nvmlDeviceGetPowerManagementLimitConstraints", result);
+  if (milliwatts >= least && milliwatts <= most) return {};
+  return No("BadRequest",
+            absl::StrCat("a power limit of ", Watts(milliwatts),
+                         " is asked for, and the GPU takes ", Watts(least), " to ", Watts(most)));
+}
+
+pb::GpuChangeAnswer ReadPower(const Nvml& nvml, nvmlDevice_t device, unsigned wanted) {
+  if (wanted > 0) {
+    pb::GpuChangeAnswer refused = CheckPower(nvml, device, wanted);
+    if (!refused.reason().empty()) return refused;
+  }
+  unsigned limit = 0;
+  const nvmlReturn_t result = ASHLAR_NVML(nvml, nvmlDeviceGetPowerManagementLimit, device, &limit);
+  if (result != NVML_SUCCESS) return Failure(nvml, "nvmlDeviceGetPowerManagementLimit", result);
+  pb::GpuChangeAnswer answer;
+  answer.set_power_milliwatts(limit);
+  return answer;
+}
+
+pb::GpuChangeAnswer SetPower(const Nvml& nvml, nvmlDevice_t device, unsigned milliwatts) {
+  pb::GpuChangeAnswer refused = CheckPower(nvml, device, milliwatts);
+  if (!refused.reason().empty()) return refused;
+  unsigned limit = 0;
+  nvmlReturn_t result = ASHLAR_NVML(nvml, nvmlDeviceGetPowerManagementLimit, device, &limit);
+  if (result == NVML_SUCCESS && limit == milliwatts) return {};
+  result = ASHLAR_NVML(nvml, nvmlDeviceSetPowerManagementLimit, device, milliwatts);
+  if (result != NVML_SUCCESS) return Failure(nvml, "nvmlDeviceSetPowerManagementLimit", result);
+  return {};
+}
+
 pb::GpuChangeAnswer Step(const Nvml& nvml, const pb::ChangeGpu& change) {
   nvmlDevice_t device{};
   const nvmlReturn_t result =
       ASHLAR_NVML(nvml, nvmlDeviceGetHandleByUUID, change.gpu().c_str(), &device);
   if (result != NVML_SUCCESS)
     return No(ReasonOf(result), absl::StrCat("nvmlDeviceGetHandleByUUID: ", nvml.Words(result)));
+  if (change.has_read_power())
+    return ReadPower(nvml, device, change.read_power().wanted_milliwatts());
+  if (change.has_set_power()) return SetPower(nvml, device, change.set_power().milliwatts());
   std::optional<Mig> mig = ReadMig(nvml, device);
   if (!mig) {
     unsigned current = 0, pending = 0;
@@ -254,7 +300,7 @@ pb::GpuChangeAnswer Step(const Nvml& nvml, const pb::ChangeGpu& change) {
       return steps.MakeCompute(change.make_compute());
     case pb::ChangeGpu::kRemove:
       return steps.Remove(change.remove());
-    case pb::ChangeGpu::WHAT_NOT_SET:
+    default:
       break;
   }
   return No("BadRequest", "the request asks for nothing");

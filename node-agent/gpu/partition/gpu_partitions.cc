@@ -56,7 +56,7 @@ absl::Status Check(const std::string& claim, const GpuPartitionArgs& wanted) {
                     std::all_of(wanted.gpu.begin(), wanted.gpu.end(),
                                 [](char c) { return absl::ascii_isalnum(c) || c == '-'; });
   if (claim.empty() || !name || wanted.profile.empty() || wanted.start < 0 || wanted.size <= 0 ||
-      wanted.keep_seconds < 0)
+      wanted.keep_seconds < 0 || wanted.power_watts < 0)
     return StatusOf("BadRequest",
                     "a part needs a claim, the UUID of a GPU, a profile, and memory slices");
   return absl::OkStatus();
@@ -76,6 +76,7 @@ GpuPartition ShowPart(const PartitionRecord& record, const std::string& problem)
   part.claim = record.claim;
   if (record.kept()) part.kept_until = record.kept_until;
   part.problem = problem;
+  part.power_watts = record.power_watts;
   return part;
 }
 
@@ -98,6 +99,7 @@ absl::Status GpuPartitions::Recover(const CallContext&) {
     MutexLock lock(mu_);
     modes_[mode.gpu] = mode;
   }
+  ASHLAR_RETURN_IF_ERROR(powers_.Recover(records.powers));
   for (PartitionRecord& record : records.partitions) {
     if (record.boot_id != options_.boot_id) {
       ASHLAR_RETURN_IF_ERROR(journal_.Remove(record));
@@ -187,7 +189,16 @@ absl::StatusOr<GpuPartition> GpuPartitions::Ensure(const CallContext& context,
   ASHLAR_RETURN_IF_ERROR(Check(claim, wanted));
   Turn turn(*this);
   ASHLAR_RETURN_IF_ERROR(turn.Await(context));
+  const bool had = Has(claim, wanted);
   absl::StatusOr<GpuPartition> made = EnsureInTurn(claim, wanted);
+  const absl::Status power = SettlePower(wanted.gpu);
+  if (made.ok() && !power.ok()) {
+    made = power;
+    if (!had) {
+      Undo({wanted.gpu, wanted.start}).IgnoreError();  // tried again, as is the limit
+      SettlePower(wanted.gpu).IgnoreError();
+    }
+  }
   {
     MutexLock lock(mu_);
     const auto key = std::make_pair(claim, Place{wanted.gpu, wanted.start});
@@ -201,6 +212,7 @@ absl::StatusOr<GpuPartition> GpuPartitions::Ensure(const CallContext& context,
       refused.size = wanted.size;
       refused.claim = claim;
       refused.problem = std::string(made.status().message());
+      refused.power_watts = wanted.power_watts;
     }
   }
   if (!made.ok()) LeaveMode(wanted.gpu);
@@ -208,8 +220,18 @@ absl::StatusOr<GpuPartition> GpuPartitions::Ensure(const CallContext& context,
   return made;
 }
 
+bool GpuPartitions::Has(const std::string& claim, const GpuPartitionArgs& wanted) {
+  MutexLock lock(mu_);
+  const auto it = entries_.find({wanted.gpu, wanted.start});
+  return it != entries_.end() && it->second.record.phase == PartitionPhase::kMade &&
+         it->second.record.claim == claim;
+}
+
 absl::StatusOr<GpuPartition> GpuPartitions::EnsureInTurn(const std::string& claim,
                                                          const GpuPartitionArgs& wanted) {
+  // Also if a claim beside it asks for more: it may go first.
+  if (wanted.power_watts > 0)
+    ASHLAR_RETURN_IF_ERROR(StatusOf(powers_.Check(wanted.gpu, wanted.power_watts)));
   for (const Entry& entry : Entries()) {
     if (entry.record.gpu != wanted.gpu || entry.record.start != wanted.start) continue;
     bool again = false;
@@ -225,6 +247,7 @@ absl::StatusOr<GpuPartition> GpuPartitions::EnsureInTurn(const std::string& clai
   record.size = wanted.size;
   record.claim = claim;
   record.keep_seconds = wanted.keep_seconds;
+  record.power_watts = wanted.power_watts;
   record.boot_id = options_.boot_id;
   absl::StatusOr<GpuPartition> part = MakePart(record);
   if (!absl::IsResourceExhausted(part.status())) return part;
@@ -248,6 +271,7 @@ absl::StatusOr<GpuPartition> GpuPartitions::Reuse(const std::string& claim,
     if (IsThere(mig, record)) {
       record.claim = claim;
       record.keep_seconds = wanted.keep_seconds;
+      record.power_watts = wanted.power_watts;
       ASHLAR_RETURN_IF_ERROR(Save(record));
       return ShowPart(record, "");
     }
@@ -383,6 +407,7 @@ absl::Status GpuPartitions::Release(const CallContext& context, const std::strin
   Turn turn(*this);
   ASHLAR_RETURN_IF_ERROR(turn.Await(context));
   std::vector<PartitionRecord> going;
+  std::set<std::string> gpus;
   for (Entry& entry : Entries()) {
     PartitionRecord& record = entry.record;
     if (record.claim != claim) continue;
@@ -392,8 +417,10 @@ absl::Status GpuPartitions::Release(const CallContext& context, const std::strin
     else
       record.phase = PartitionPhase::kRemoving;
     ASHLAR_RETURN_IF_ERROR(Save(record));
+    gpus.insert(record.gpu);
     if (!record.kept()) going.push_back(record);
   }
+  for (const std::string& gpu : gpus) SettlePower(gpu).IgnoreError();  // tried again
   for (const PartitionRecord& record : going) {
     Undo({record.gpu, record.start}).IgnoreError();  // tried again
     LeaveMode(record.gpu);
@@ -405,6 +432,28 @@ absl::Status GpuPartitions::Release(const CallContext& context, const std::strin
   }
   if (tell_) tell_();
   return absl::OkStatus();
+}
+
+int GpuPartitions::PowerOf(const std::string& gpu) {
+  int most = 0;
+  for (const auto& [place, entry] : entries_) {
+    const PartitionRecord& record = entry.record;
+    if (record.gpu != gpu || record.phase != PartitionPhase::kMade || record.claim.empty())
+      continue;
+    if (record.power_watts == 0) return 0;
+    most = std::max(most, record.power_watts);
+  }
+  return most;
+}
+
+absl::Status GpuPartitions::SettlePower(const std::string& gpu) {
+  int watts = 0;
+  {
+    MutexLock lock(mu_);
+    watts = PowerOf(gpu);
+  }
+  ASHLAR_ASSIGN_OR_RETURN(const pb::GpuChangeAnswer answer, powers_.Settle(gpu, watts));
+  return StatusOf(answer);
 }
 
 }  // namespace ashlar::node_agent

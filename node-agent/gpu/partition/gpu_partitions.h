@@ -29,6 +29,7 @@
 #include "lib/base/mutex.h"
 #include "node-agent/gpu/partition/gpu_changes.h"
 #include "node-agent/gpu/partition/partition_record.h"
+#include "node-agent/gpu/partition/power_limits.h"
 
 namespace ashlar::node_agent {
 
@@ -38,6 +39,7 @@ struct GpuPartitionArgs {
   std::string profile;
   int start = 0, size = 0;
   int64_t keep_seconds = 0;
+  int power_watts = 0;
 };
 struct GpuPartition {
   std::string gpu, profile;
@@ -47,6 +49,7 @@ struct GpuPartition {
   std::string claim;
   absl::Time kept_until = absl::UnixEpoch();  // of one that is kept
   std::string problem;
+  int power_watts = 0;
   bool operator==(const GpuPartition&) const = default;
 };
 
@@ -73,7 +76,9 @@ class GpuPartitions {
         gpus_(gpus),
         journal_(journal),
         clock_(clock),
-        tell_(std::move(tell)) {}
+        tell_(std::move(tell)),
+        powers_(options_.boot_id, options_.retry, journal, clock,
+                [this](const std::string& gpu, const auto& fill) { return Change(gpu, fill); }) {}
   ~GpuPartitions() { Stop(); }
 
   // Reads what an earlier process left; asks no driver. Before all else.
@@ -84,13 +89,14 @@ class GpuPartitions {
 
   // The part, made and ready for use, of the claim: made anew, or the one that is kept there, or,
   // if the call is repeated, the one that it has. MIG mode is switched on if the GPU can do that
-  // without a reset. Parts that are kept for nobody and are in the way are removed.
-  // A call that fails leaves nothing, at once or as soon as the driver answers again; it may be
-  // repeated, and is listed with its problem until the claim is released.
-  // InvalidArgument: BadRequest. ResourceExhausted: NoRoom. FailedPrecondition: InUse, Taken,
-  // NeedsReset, NotSupported. PermissionDenied: NoPermission. Unavailable: the driver or the GPU
-  // does not answer. Internal: Failed. DeadlineExceeded, Cancelled: of the context, while another
-  // change was made; nothing was begun.
+  // without a reset. Parts that are kept for nobody and are in the way are removed. With
+  // power_watts the GPU may draw no more, as PowerOf says, until the claim is released. A call that
+  // fails leaves nothing, at once or as soon as the driver answers again; it may be repeated, and
+  // is listed with its problem until the claim is released. InvalidArgument: BadRequest.
+  // ResourceExhausted: NoRoom. FailedPrecondition: InUse, Taken, NeedsReset, NotSupported.
+  // PermissionDenied: NoPermission. Unavailable: the driver or the GPU does not answer. Internal:
+  // Failed. DeadlineExceeded, Cancelled: of the context, while another change was made; nothing was
+  // begun.
   absl::StatusOr<GpuPartition> Ensure(const CallContext& context, const std::string& claim,
                                       const GpuPartitionArgs& wanted);
 
@@ -120,6 +126,8 @@ class GpuPartitions {
   };
 
   // All of these need a turn.
+  // Whether the claim has the part already.
+  bool Has(const std::string& claim, const GpuPartitionArgs& wanted);
   absl::StatusOr<GpuPartition> EnsureInTurn(const std::string& claim,
                                             const GpuPartitionArgs& wanted);
   // What is at the wanted place. `again`: it is gone now, and the part is to be made.
@@ -133,6 +141,10 @@ class GpuPartitions {
   absl::Status MakeInstance(PartitionRecord& record);
   // Takes the part back, whatever its phase. An error is noted as its problem.
   absl::Status Undo(const Place& place);
+  // The greatest limit that claims ask for on the GPU; 0: one of them asks for none, or nobody has
+  // anything there.
+  int PowerOf(const std::string& gpu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status SettlePower(const std::string& gpu);
   // Sets the GPU's mode back if the agent set it and has nothing there.
   void LeaveMode(const std::string& gpu);
   absl::Status ForgetMode(const ModeRecord& record);
@@ -162,6 +174,7 @@ class GpuPartitions {
   bool taken_ ABSL_GUARDED_BY(mu_) = false;  // the turn
   std::map<Place, Entry> entries_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, ModeRecord> modes_ ABSL_GUARDED_BY(mu_);  // by GPU
+  PowerLimits powers_;
   // What could not be made, by claim and place.
   std::map<std::pair<std::string, Place>, GpuPartition> refused_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, absl::Time> mode_retry_ ABSL_GUARDED_BY(mu_);

@@ -86,6 +86,13 @@ void GpuPartitions::Tend() {
     if (due > clock_.Now()) continue;
     if (Undo({record.gpu, record.start}).ok()) touched.insert(record.gpu);
   }
+  std::set<std::string> powered;
+  {
+    MutexLock lock(mu_);
+    for (const std::string& gpu : powers_.Changed())
+      if (powers_.NextTry(gpu, PowerOf(gpu)) <= clock_.Now()) powered.insert(gpu);
+  }
+  for (const std::string& gpu : powered) SettlePower(gpu).IgnoreError();
   for (const std::string& gpu : touched) LeaveMode(gpu);
   bool rest = false;
   {
@@ -106,6 +113,8 @@ absl::Time GpuPartitions::NextTending() {
     else if (entry.record.phase != PartitionPhase::kMade)
       next = std::min(next, entry.retry_at);
   }
+  for (const std::string& gpu : powers_.Changed())
+    next = std::min(next, powers_.NextTry(gpu, PowerOf(gpu)));
   for (const auto& [gpu, mode] : modes_) {
     if (occupied.contains(gpu)) continue;
     const auto retry = mode_retry_.find(gpu);

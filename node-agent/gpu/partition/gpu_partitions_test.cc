@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "lib/system/files.h"
 #include "node-agent/gpu/partition/testing/partition_lab.h"
+#include "nvml.h"
 
 namespace ashlar::node_agent {
 namespace {
@@ -208,6 +209,73 @@ TEST_F(GpuPartitionsTest, ADriverOrAGpuThatIsAwayIsWaitedForWithoutHoldingUpAnyb
   Change([](Json& state) { state["driver"]["gone"] = false; });
   UntilEmpty();
   EXPECT_EQ(Instances(), 0u);
+}
+
+TEST_F(GpuPartitionsTest, AGpuDrawsWhatTheGreediestOfItsClaimsAsksForAndThenAsBefore) {
+  Change([](Json& state) { state["gpus"][0]["powerLimit"] = 650000; });
+  const auto with = [&](int start, int watts, int64_t keep = 0) {
+    return Part(start, "1g.10gb", 1, keep, watts);
+  };
+  const auto part = Ensure("c", with(0, 300));
+  ASSERT_TRUE(part.ok()) << part.status();
+  EXPECT_EQ(part->power_watts, 300);
+  EXPECT_EQ(Power(), 300);
+  ASSERT_TRUE(Ensure("d", with(1, 500)).ok());
+  EXPECT_EQ(Power(), 500) << "nobody gets less than what it asks for";
+  ASSERT_TRUE(Ensure("e", with(2, 400)).ok());
+  EXPECT_EQ(Power(), 500);
+  ASSERT_TRUE(Ensure("f", with(3, 0)).ok());
+  EXPECT_EQ(Power(), 650) << "who asks for nothing has what there was";
+  ASSERT_EQ(Release("f"), absl::OkStatus());
+  EXPECT_EQ(Power(), 500);
+  ASSERT_EQ(Release("d"), absl::OkStatus());
+  EXPECT_EQ(Power(), 400);
+  Restart();
+  EXPECT_EQ(Power(), 400) << "an agent that ends leaves it";
+  ASSERT_EQ(Release("e"), absl::OkStatus());
+  ASSERT_EQ(Release("c"), absl::OkStatus());
+  EXPECT_EQ(Power(), 650);
+  EXPECT_EQ(Power(1), 400) << "other GPUs are left alone";
+  EXPECT_EQ(Records(), 0);
+  // What is kept for nobody asks for nothing.
+  ASSERT_TRUE(Ensure("c", with(0, 300, 3600)).ok());
+  ASSERT_EQ(Release("c"), absl::OkStatus());
+  EXPECT_EQ(Power(), 650);
+  ASSERT_TRUE(Ensure("d", with(0, 350, 3600)).ok());
+  EXPECT_EQ(Power(), 350);
+}
+
+TEST_F(GpuPartitionsTest, ALimitThatTheGpuDoesNotTakeIsRefusedAndLeavesNothing) {
+  const auto part = Ensure("c", Part(0, "3g.40gb", 4, 0, 900));
+  EXPECT_EQ(part.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(part.status().message(),
+            "BadRequest: a power limit of 900 W is asked for, and the GPU takes 200 W to 700 W");
+  EXPECT_EQ(Power(), 700);
+  EXPECT_EQ(Instances(), 0u);
+  ASSERT_EQ(Release("c"), absl::OkStatus());
+  EXPECT_EQ(Records(), 0);
+  ASSERT_TRUE(Ensure("d", Part(0, "3g.40gb", 4, 0, 300)).ok());
+  EXPECT_EQ(Ensure("e", Part(4, "3g.40gb", 4, 0, 100)).status().code(),
+            absl::StatusCode::kInvalidArgument)
+      << "also where the greatest counts, which may go first";
+  ASSERT_EQ(Release("e"), absl::OkStatus());
+  ASSERT_EQ(Release("d"), absl::OkStatus());
+}
+
+TEST_F(GpuPartitionsTest, ALimitThatCannotBeSetBackIsTriedAgain) {
+  agent_->parts.Start();
+  ASSERT_TRUE(Ensure("c", Part(0, "3g.40gb", 4, 0, 300)).ok());
+  Change([](Json& state) {
+    state["fail"]["nvmlDeviceSetPowerManagementLimit"] = NVML_ERROR_NO_PERMISSION;
+  });
+  const auto other = Ensure("d", Part(4, "3g.40gb", 4, 0, 400));
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(Instances(), 1u) << "it is not made without its limit";
+  ASSERT_EQ(Release("d"), absl::OkStatus());
+  ASSERT_EQ(Release("c"), absl::OkStatus());
+  EXPECT_EQ(Power(), 300);
+  Change([](Json& state) { state["fail"] = Json::object(); });
+  Until([&](const auto&) { return Power() == 700 && Records() == 0; });
 }
 
 TEST_F(GpuPartitionsTest, RecordsOfAnEarlierBootAreVoid) {

@@ -28,6 +28,7 @@ Json RecordToJson(const PartitionRecord& record) {
             {"phase", std::string(kPhases[static_cast<size_t>(record.phase)])},
             {"claim", record.claim},
             {"keepSeconds", record.keep_seconds},
+            {"powerWatts", record.power_watts},
             {"keptUntil", absl::ToUnixSeconds(record.kept_until)},
             {"computeInstance", record.compute_instance},
             {"migDevice", record.mig_device},
@@ -51,6 +52,7 @@ absl::StatusOr<PartitionRecord> PartitionFromJson(const Json& json) {
   record.phase = static_cast<PartitionPhase>(index);
   record.claim = JsonString(json, {"claim"});
   record.keep_seconds = JsonInt(json, {"keepSeconds"});
+  record.power_watts = Int(json, "powerWatts");
   record.kept_until = absl::FromUnixSeconds(JsonInt(json, {"keptUntil"}));
   if (FindJson(json, {"instance"}) != nullptr) record.instance = Int(json, "instance");
   record.compute_instance = Int(json, "computeInstance", -1);
@@ -67,6 +69,10 @@ std::string FilePartitionJournal::PathOf(const ModeRecord& record) const {
   return absl::StrCat(directory_, "/", record.gpu, "-mode.json");
 }
 
+std::string FilePartitionJournal::PathOf(const PowerRecord& record) const {
+  return absl::StrCat(directory_, "/", record.gpu, "-power.json");
+}
+
 absl::Status FilePartitionJournal::Save(const PartitionRecord& record) {
   return sys::WritePage(PathOf(record), DumpJson(RecordToJson(record)) + "\n");
 }
@@ -81,6 +87,17 @@ absl::Status FilePartitionJournal::SaveMode(const ModeRecord& record) {
 }
 
 absl::Status FilePartitionJournal::RemoveMode(const ModeRecord& record) {
+  return sys::RemoveFile(PathOf(record), sys::Durability::kProcessCrash);
+}
+
+absl::Status FilePartitionJournal::SavePower(const PowerRecord& record) {
+  return sys::WritePage(PathOf(record), DumpJson({{"gpu", record.gpu},
+                                                  {"beforeMilliwatts", record.before_milliwatts},
+                                                  {"bootId", record.boot_id}}) +
+                                            "\n");
+}
+
+absl::Status FilePartitionJournal::RemovePower(const PowerRecord& record) {
   return sys::RemoveFile(PathOf(record), sys::Durability::kProcessCrash);
 }
 
@@ -101,6 +118,9 @@ absl::StatusOr<PartitionJournal::Records> FilePartitionJournal::Load() {
     absl::Status bad = json.status();
     if (json.ok() && absl::EndsWith(name, "-mode.json")) {
       records.modes.push_back({JsonString(*json, {"gpu"}), JsonString(*json, {"bootId"})});
+    } else if (json.ok() && absl::EndsWith(name, "-power.json")) {
+      records.powers.push_back({JsonString(*json, {"gpu"}), JsonString(*json, {"bootId"}),
+                                JsonInt(*json, {"beforeMilliwatts"})});
     } else if (json.ok()) {
       absl::StatusOr<PartitionRecord> record = PartitionFromJson(*json);
       bad = record.status();

@@ -1,5 +1,6 @@
 // PartitionRecord: what the agent did, or was about to do, with one part of a GPU; ModeRecord: that
-// it divided the GPU. PartitionJournal keeps them. Values.
+// it divided the GPU; PowerRecord: that it limits what the GPU may draw. PartitionJournal keeps
+// them. Values.
 //
 //   (none) ── Making ──► MakingCompute ──► Made ──► (claim's end) kept ──► Removing ──► (none)
 //                │             │            │ somebody else removed it: (none)   ▲
@@ -28,6 +29,7 @@ struct PartitionRecord {
   PartitionPhase phase = PartitionPhase::kMaking;
   std::string claim;            // uid; empty: it is kept, or goes
   int64_t keep_seconds = 0;     // after the claim's end
+  int power_watts = 0;          // that the claim wants the GPU's limit to be; 0: as it was
   absl::Time kept_until;        // of one that is kept
   std::optional<int> instance;  // from kMakingCompute on; unset: a call that made it was not heard
   int compute_instance = -1;    // from kMade on, as mig_device
@@ -43,6 +45,13 @@ struct ModeRecord {
   std::string boot_id;
 };
 
+// The GPU's power limit was set by the agent, or is about to be.
+struct PowerRecord {
+  std::string gpu;
+  std::string boot_id;
+  int64_t before_milliwatts = 0;  // what is set again when nobody asks for a limit any more
+};
+
 Json RecordToJson(const PartitionRecord& record);
 absl::StatusOr<PartitionRecord> PartitionFromJson(const Json& json);
 
@@ -55,9 +64,12 @@ class PartitionJournal {
   virtual absl::Status Remove(const PartitionRecord& record) = 0;
   virtual absl::Status SaveMode(const ModeRecord& record) = 0;
   virtual absl::Status RemoveMode(const ModeRecord& record) = 0;
+  virtual absl::Status SavePower(const PowerRecord& record) = 0;
+  virtual absl::Status RemovePower(const PowerRecord& record) = 0;
   struct Records {
     std::vector<PartitionRecord> partitions;
     std::vector<ModeRecord> modes;
+    std::vector<PowerRecord> powers;
   };
   virtual absl::StatusOr<Records> Load() = 0;
 };
@@ -70,12 +82,15 @@ class FilePartitionJournal final : public PartitionJournal {
   absl::Status Remove(const PartitionRecord& record) override;
   absl::Status SaveMode(const ModeRecord& record) override;
   absl::Status RemoveMode(const ModeRecord& record) override;
+  absl::Status SavePower(const PowerRecord& record) override;
+  absl::Status RemovePower(const PowerRecord& record) override;
   // What cannot be read is logged and left out: a power cut left it, and ended what it speaks of.
   absl::StatusOr<Records> Load() override;
 
  private:
   std::string PathOf(const PartitionRecord& record) const;
   std::string PathOf(const ModeRecord& record) const;
+  std::string PathOf(const PowerRecord& record) const;
   const std::string directory_;
 };
 

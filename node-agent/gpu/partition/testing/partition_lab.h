@@ -36,6 +36,12 @@ class HookedJournal final : public PartitionJournal {
   absl::Status RemoveMode(const ModeRecord& record) override {
     return Around("remove mode", [&] { return journal_.RemoveMode(record); });
   }
+  absl::Status SavePower(const PowerRecord& record) override {
+    return Around("save power", [&] { return journal_.SavePower(record); });
+  }
+  absl::Status RemovePower(const PowerRecord& record) override {
+    return Around("remove power", [&] { return journal_.RemovePower(record); });
+  }
   absl::StatusOr<Records> Load() override { return journal_.Load(); }
 
  private:
@@ -119,9 +125,11 @@ class PartitionLab : public testing::Test {
     ASSERT_EQ(agent_->Recover(), absl::OkStatus());
   }
   GpuPartitionArgs Part(int start = 0, const std::string& profile = "3g.40gb", int size = 4,
-                        int64_t keep = 0) {
-    return {uuids_[0], profile, start, size, keep};
+                        int64_t keep = 0, int power_watts = 0) {
+    return {uuids_[0], profile, start, size, keep, power_watts};
   }
+  // The GPU's power limit in watts.
+  int Power(size_t gpu = 0) const { return Scene()["gpus"][gpu]["powerLimit"].get<int>() / 1000; }
   absl::StatusOr<GpuPartition> Ensure(const std::string& claim, const GpuPartitionArgs& part) {
     return agent_->parts.Ensure({}, claim, part);
   }
