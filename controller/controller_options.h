@@ -8,6 +8,7 @@
 #include "controller/agents/agent_client.h"
 #include "controller/agents/agent_directory.h"
 #include "controller/composition/composition_reconciler.h"
+#include "controller/composition/fragment_gauges.h"
 #include "controller/gpu_partition/gpu_partition_reconciler.h"
 #include "controller/node_inventory/node_inventory_reconciler.h"
 #include "controller/pool/pool_reconciler.h"
@@ -37,6 +38,7 @@ struct ControllerAppOptions {
   NodeInventoryReconcilerOptions node_inventory;
   GpuPartitionReconcilerOptions gpu_partition;
   CompositionReconcilerOptions composition;
+  FragmentOptions fragments;
 };
 
 }  // namespace ashlar::controller

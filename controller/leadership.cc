@@ -93,6 +93,13 @@ Leadership::Leadership(const ControllerAppOptions& options, Informers informers,
            informers.dra == nullptr ? nullptr : &informers.dra->nvidia_slices,
            informers.node_inventories, informers.nodes, volume_writer_, agents_, events, clock,
            registry}),
+      fragments_(
+          options.fragments,
+          {client, informers.compositions, informers.composition_classes, informers.volumes,
+           informers.gpu_partitions, informers.dra == nullptr ? nullptr : &informers.dra->claims,
+           informers.dra == nullptr ? nullptr : &informers.dra->nvidia_slices,
+           informers.node_inventories, informers.nodes, agents_, clock},
+          clock, registry),
       pools_({.name = "pool", .workers = options.pool_workers}, pool_reconciler_, clock, registry),
       volumes_({.name = "volume", .workers = options.volume_workers}, volume_reconciler_, clock,
                registry),
@@ -142,6 +149,7 @@ void Leadership::Run(const CallContext& context) {
   std::jthread gpu_partitions([&] { gpu_partitions_.Run(context.stop); });
   std::jthread near([&] { near_.Run(context.stop); });
   std::jthread compositions([&] { compositions_.Run(context.stop); });
+  std::jthread fragments([&] { fragments_.Run(context); });
   volumes_.Run(context.stop);
 }
 

@@ -98,6 +98,7 @@ class Leadership {
   NodeInventoryReconciler node_inventory_reconciler_;
   GpuPartitionReconciler gpu_partition_reconciler_;
   CompositionController compositions_;
+  FragmentGauges fragments_;
   runtime::Controller pools_;
   runtime::Controller volumes_;
   runtime::Controller snapshots_;

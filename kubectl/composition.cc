@@ -71,6 +71,32 @@ std::string Describe(const v1alpha1::CompositionMisfit& misfit) {
   return text;
 }
 
+std::string Text(int64_t bytes) {
+  return bytes == 0 ? "none" : api::Quantity::FromBytes(bytes).ToString();
+}
+
+std::string Describe(const v1alpha1::CompositionMoves& moves) {
+  const int movable = moves.movable();
+  if (movable == 0) return "  nothing can be moved to make room: pods use all that is there\n";
+  const std::string of = movable == 1 ? "the one thing that no pod uses"
+                                      : absl::StrCat("the ", movable, " things that no pod uses");
+  if (moves.moves().empty())
+    return absl::StrCat("  nothing is gained by moving: no move of ", of, " makes room\n");
+  std::string text = absl::StrCat("  it would fit after ", moves.moves_size(),
+                                  moves.moves_size() == 1 ? " move" : " moves", " of ", of,
+                                  " (a plan: nothing is moved)\n");
+  int number = 0;
+  for (const v1alpha1::CompositionMove& move : moves.moves())
+    absl::StrAppend(&text, "    ", ++number, ". ", move.what(), "\n       from ", move.from(),
+                    "\n       to   ", move.to(), "\n");
+  const auto part = [](const std::string& name) { return name.empty() ? "none" : name; };
+  absl::StrAppend(&text, "    largest part of a GPU: ", part(moves.largest_part_before()),
+                  ", afterwards ", part(moves.largest_part_after()),
+                  "\n    largest volume: ", Text(moves.largest_volume_before()), ", afterwards ",
+                  Text(moves.largest_volume_after()), "\n");
+  return text;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> Compose(const CallContext& context, kube::Client& client,
@@ -144,6 +170,7 @@ std::string Describe(const Composition& composition) {
     absl::StrAppend(&text, "  ", ready->message().substr(0, ready->message().find('.') + 1), "\n");
   for (const v1alpha1::CompositionMisfit& misfit : status.unsatisfied())
     absl::StrAppend(&text, Describe(misfit));
+  if (status.has_moves()) absl::StrAppend(&text, Describe(status.moves()));
   return text;
 }
 

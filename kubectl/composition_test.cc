@@ -51,6 +51,33 @@ TEST(CompositionText, ARefusedOneSaysWhatWouldFit) {
             "team/new: the controller has not looked at it yet\n");
 }
 
+TEST(CompositionText, WhatCouldMoveIsAPlanInOrder) {
+  const std::string refused = R"(metadata { name: "huge" namespace: "team" } status {
+        conditions { type: "Ready" status: "False" reason: "NoRoom" message: "0 of 1 members fit." } )";
+  const std::string head = "team/huge: not ready (NoRoom)\n  0 of 1 members fit.\n";
+  EXPECT_EQ(Describe(Parse(refused + R"(moves { movable: 3 largest_part_before: "3g.40gb"
+          largest_part_after: "7g.80gb" largest_volume_before: 53687091200 largest_volume_after: 107374182400
+          moves { what: "GPUPartition team/a" from: "n1: 1g.10gb at 3 of GPU-a" to: "n2: 1g.10gb at 0 of GPU-c" }
+          moves { what: "Volume data" from: "n1: 50Gi on S0" to: "n1: 50Gi on S1" } } })")),
+            head +
+                "  it would fit after 2 moves of the 3 things that no pod uses (a plan: nothing is "
+                "moved)\n"
+                "    1. GPUPartition team/a\n"
+                "       from n1: 1g.10gb at 3 of GPU-a\n"
+                "       to   n2: 1g.10gb at 0 of GPU-c\n"
+                "    2. Volume data\n"
+                "       from n1: 50Gi on S0\n"
+                "       to   n1: 50Gi on S1\n"
+                "    largest part of a GPU: 3g.40gb, afterwards 7g.80gb\n"
+                "    largest volume: 50Gi, afterwards 100Gi\n");
+  EXPECT_EQ(Describe(Parse(refused + "moves { movable: 1 } }")),
+            head +
+                "  nothing is gained by moving: no move of the one thing that no pod uses makes "
+                "room\n");
+  EXPECT_EQ(Describe(Parse(refused + "moves { } }")),
+            head + "  nothing can be moved to make room: pods use all that is there\n");
+}
+
 TEST(Compose, MakesWhatTheFlagsSayAndFreeTakesItBack) {
   RealClock clock;
   kube::FakeClient server(clock);

@@ -197,6 +197,7 @@ void Planner::PlanGpu(const DeviceRequestAllocationResult& result, PlannedDevice
           return SetTrouble(device, Trouble::kInvalid, "InvalidConfig",
                             std::string(config.status().message()));
         part.set_keep_seconds(config->keep_seconds);
+        part.set_power_watts(config->power_watts);
         return;
       }
   }

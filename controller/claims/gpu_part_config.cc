@@ -9,6 +9,7 @@ namespace {
 constexpr char kVersion[] = "ashlar.dev/v1alpha1";
 constexpr char kKind[] = "GPUPartConfig";
 constexpr int64_t kLongest = 604800;
+constexpr int64_t kMostWatts = 10000;
 
 absl::Status Refuse(absl::string_view field, const Json& value, absl::string_view accepted) {
   return absl::InvalidArgumentError(absl::StrCat("GPUPartConfig.", field, ": Invalid value: ",
@@ -25,7 +26,15 @@ absl::StatusOr<GpuPartConfig> ParseGpuPartConfig(const std::string& text) {
     return Refuse("kind", json, absl::StrCat("must be ", kKind, " of ", kVersion));
   for (const auto& [key, value] : json.items()) {
     if (key == "apiVersion" || key == "kind") continue;
-    if (key != "keepSeconds") return Refuse(key, value, "no such field; there is keepSeconds");
+    if (key == "powerWatts") {
+      const int64_t watts = JsonInt(json, {"powerWatts"}, -1);
+      if (watts < 1 || watts > kMostWatts)
+        return Refuse(key, value, absl::StrCat("must be a number from 1 to ", kMostWatts));
+      config.power_watts = static_cast<int>(watts);
+      continue;
+    }
+    if (key != "keepSeconds")
+      return Refuse(key, value, "no such field; there are keepSeconds and powerWatts");
     config.keep_seconds = JsonInt(json, {"keepSeconds"}, -1);
     if (config.keep_seconds < 0 || config.keep_seconds > kLongest)
       return Refuse(key, value, absl::StrCat("must be a number from 0 to ", kLongest));
@@ -34,7 +43,9 @@ absl::StatusOr<GpuPartConfig> ParseGpuPartConfig(const std::string& text) {
 }
 
 Json ToJson(const GpuPartConfig& config) {
-  return {{"apiVersion", kVersion}, {"kind", kKind}, {"keepSeconds", config.keep_seconds}};
+  Json json = {{"apiVersion", kVersion}, {"kind", kKind}, {"keepSeconds", config.keep_seconds}};
+  if (config.power_watts > 0) json["powerWatts"] = config.power_watts;
+  return json;
 }
 
 }  // namespace ashlar::controller

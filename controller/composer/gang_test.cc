@@ -149,13 +149,14 @@ TEST(PlaceGang, RefusalsNameTheNodeAndTheNearestFitWordForWord) {
   for (int i = 0; i < 6; ++i) inventory.nodes[2].gpus[i].taken = true;
   inventory.nodes[2].drives[6].allocatable_bytes = 310 * kGi;
   inventory.nodes[2].drives[7].allocatable_bytes = 100 * kGi;
-  EXPECT_EQ(Refused(inventory, Workers(1, 1, 500 * kGi)),
-            "0 of 1 member fits. "
-            "Node r0n1, worker: scratch: 500Gi: no drive has so much left; largest scratch that "
-            "fits: 300Gi. "
-            "Node r0n2, worker: gpu and scratch within Switch: best level there is: Numa; largest "
-            "scratch that fits: 310Gi. "
-            "Node r0n0: the node: cordoned.");
+  EXPECT_EQ(
+      Refused(inventory, Workers(1, 1, 500 * kGi)),
+      "0 of 1 member fits. "
+      "Node r0n1, worker: scratch: 500Gi: no drive has so much left; largest scratch that "
+      "fits: 300Gi. "
+      "Node r0n2, worker: gpu and scratch within Switch: best level there is: NUMANode; largest "
+      "scratch that fits: 310Gi. "
+      "Node r0n0: the node: cordoned.");
 }
 
 TEST(PlaceGang, AnEmptyGangHasAnEmptyPlan) { EXPECT_TRUE(Placed(Racks(1, 1), {}).members.empty()); }

@@ -158,15 +158,16 @@ TEST(ExplainMisfit, SaysWhichConstraintFailedAndTheNearestThatWouldFit) {
   for (int i = 2; i < 8; ++i) node.gpus[i].taken = true;
   node.drives[0].allocatable_bytes = 310 * kGi;
   node.drives[1].allocatable_bytes = 120 * kGi;
-  EXPECT_EQ(Explained(node, GpusAndVolume(1, 500 * kGi, Level::kSwitch, kRequired)),
-            "gpu and scratch within Switch: best level there is: Numa; largest scratch that fits: "
-            "310Gi.");
+  EXPECT_EQ(
+      Explained(node, GpusAndVolume(1, 500 * kGi, Level::kSwitch, kRequired)),
+      "gpu and scratch within Switch: best level there is: NUMANode; largest scratch that fits: "
+      "310Gi.");
   EXPECT_EQ(Explained(node, GpusAndVolume(3, 500 * kGi, Level::kSwitch, kRequired)),
             "gpu: 3 GPU: only 2 are free.");
   EXPECT_EQ(Explained(node, {.drives = {{"v", 2000 * kGi}}}),
             "v: 2000Gi: no drive has so much left; largest v that fits: 1000Gi.");
   EXPECT_EQ(Explained(node, {.drives = {{"v", kGi, "Namespace"}}}),
-            "v: 1Gi of kind Namespace: no usable drive can hold it.");
+            "v: 1Gi of pool Namespace: no usable drive can hold it.");
   EXPECT_EQ(Explained(node, {.gpus = {{.name = "gpu", .products = {"B200", "H100"}}}}),
             "gpu: 1 GPU of B200 or H100: no usable GPU can give it.");
   EXPECT_EQ(Explained(node, {.gpus = {{.name = "a", .count = 1}, {.name = "b", .count = 2}}}),
@@ -217,9 +218,9 @@ TEST(ExplainMisfit, ConstraintsThatOnlyTogetherAreInTheWayAreAllNamed) {
   request.constraints = {{{"gpu", "nic"}, Level::kSwitch, kRequired},
                          {{"scratch", "nic"}, Level::kSwitch, kRequired}};
   EXPECT_EQ(Explained(node, request),
-            "gpu and nic within Switch: best level there is beside the other constraints: Numa."
+            "gpu and nic within Switch: best level there is beside the other constraints: NUMANode."
             "scratch and nic within Switch: best level there is beside the other constraints: "
-            "Numa.");
+            "NUMANode.");
 }
 
 }  // namespace

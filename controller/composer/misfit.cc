@@ -157,7 +157,7 @@ class MisfitExplainer {
   }
 
   Misfit OfDrive(const DriveRequest& request) const {
-    const std::string kind = request.kind.empty() ? "" : absl::StrCat(" of kind ", request.kind);
+    const std::string kind = request.kind.empty() ? "" : absl::StrCat(" of pool ", request.kind);
     const std::string wanted = absl::StrCat(request.name, ": ", FormatBytes(request.bytes), kind,
                                             request.whole_drive ? " on a drive of its own" : "");
     DriveRequest any = request;

@@ -9,7 +9,7 @@ absl::string_view LevelName(Level level) {
     case Level::kRoot:
       return "Root";
     case Level::kNuma:
-      return "Numa";
+      return "NUMANode";
     case Level::kSystem:
       return "System";
   }

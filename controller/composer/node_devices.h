@@ -14,7 +14,7 @@ namespace ashlar::composer {
 // How near two devices are, the nearest first.
 enum class Level { kSwitch, kRoot, kNuma, kSystem };
 
-// "Switch", "Root", "Numa" or "System".
+// "Switch", "Root", "NUMANode" or "System", as the API says.
 absl::string_view LevelName(Level level);
 
 // Where a device is: numbers within its node (NodeDevices::switches and ::roots). -1: in none, or

@@ -1,4 +1,8 @@
 // Compositions with the whole controller, an API server and agents in memory.
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "ashlar/k8s/resource.codec.h"
 #include "ashlar/v1alpha1/composition.codec.h"
@@ -61,6 +65,7 @@ class CompositionApp : public testing::Test {
     }
     lab_.options.composition.soon = absl::Milliseconds(100);
     lab_.options.composition.look = absl::Milliseconds(500);
+    lab_.options.composition.moves = absl::Milliseconds(100);
     lab_.Start();
     lab_.MakePool("fast");
     for (const char* node : {"n1", "n2"}) {
@@ -187,11 +192,11 @@ TEST_F(CompositionApp, FourMembersOverTwoNodesBecomeReady) {
 TEST_F(CompositionApp, OneThatCannotFitIsRefusedAndSaysWhatWould) {
   Make("huge", Worker(4, 1, "150Gi"));
   AwaitRefusal("huge",
-               "0 of 4 members fit. Node n1 and 1 alike, worker: scratch: 150Gi of kind fast: no "
+               "0 of 4 members fit. Node n1 and 1 alike, worker: scratch: 150Gi of pool fast: no "
                "drive has so much left; largest scratch that fits: 100Gi.");
   const v1alpha1::Composition huge = Get("huge");
   ASSERT_THAT(huge.status().unsatisfied(), SizeIs(1));
-  EXPECT_EQ(huge.status().unsatisfied(0).constraint(), "scratch: 150Gi of kind fast");
+  EXPECT_EQ(huge.status().unsatisfied(0).constraint(), "scratch: 150Gi of pool fast");
   EXPECT_EQ(huge.status().unsatisfied(0).nearest(), "largest scratch that fits: 100Gi");
   Make("five", Worker(5, 1, "10Gi"));
   AwaitRefusal("five",
@@ -201,7 +206,39 @@ TEST_F(CompositionApp, OneThatCannotFitIsRefusedAndSaysWhatWould) {
   AwaitRefusal(
       "far",
       "0 of 1 member fits. Node n1 and 1 alike, worker: gpu and scratch within Switch: best "
-      "level there is: Numa.");
+      "level there is: NUMANode.");
+  ExpectNothingLeft();
+}
+
+TEST_F(CompositionApp, OneThatWouldFitAfterAMoveSaysSoAndIsNotGivenIt) {
+  std::map<std::string, std::vector<std::string>> by_node;
+  for (const char* name : {"a", "b", "c"}) {
+    Make(name, Worker(1, 1, "10Gi"));
+    by_node[AwaitReady(name).status().members(0).node()].emplace_back(name);
+  }
+  // One is left on each node.
+  const auto& [full, pair] = *std::find_if(by_node.begin(), by_node.end(),
+                                           [](const auto& one) { return one.second.size() == 2; });
+  Delete(pair[1]);
+  lab_.AwaitGone(kComposition, pair[1]);
+  const Json whole = {{"name", "whole"}, {"gpus", Json::array({{{"name", "gpu"}, {"count", 2}}})}};
+  Make("whole", whole);
+  const auto moves = [](const Json* now, const char* key) {
+    return now == nullptr ? nullptr : FindJson(*now, {"status", "moves", key});
+  };
+  lab_.Await(kComposition, "whole", [&](const Json* now) {
+    const Json* planned = moves(now, "moves");
+    return planned != nullptr && planned->size() == 1;
+  });
+  const v1alpha1::CompositionMoves plan = Get("whole").status().moves();
+  EXPECT_EQ(plan.movable(), 2);
+  EXPECT_THAT(plan.moves(0).what(), HasSubstr("Composition team/"));
+  EXPECT_THAT(plan.moves(0).what(), HasSubstr(" member worker-0"));
+  EXPECT_NE(plan.moves(0).from().substr(0, 2), plan.moves(0).to().substr(0, 2));
+  EXPECT_EQ(Get("whole").status().members_size(), 0) << "nothing is moved, or given";
+  for (const char* name : {"whole", "a", "b", "c"})
+    if (name != pair[1]) Delete(name);
+  for (const char* name : {"whole", "a", "b", "c"}) lab_.AwaitGone(kComposition, name);
   ExpectNothingLeft();
 }
 

@@ -69,6 +69,7 @@ struct CompositionGatherer::Pass {
   const Json& object;
   CompositionFacts facts;
   std::vector<std::shared_ptr<const AgentReport>> reports;
+  std::vector<ComposableNode> nodes;
 };
 
 std::string CompositionUidOf(const Json& object) {
@@ -97,7 +98,7 @@ std::vector<GPUPartitionAllocation> PartsOfCompositions(const runtime::Cache& co
 
 absl::StatusOr<GatheredComposition> CompositionGatherer::Gather(const CallContext& context,
                                                                 const Json& object) const {
-  Pass pass{.context = context, .object = object, .facts = {}, .reports = {}};
+  Pass pass{.context = context, .object = object, .facts = {}, .reports = {}, .nodes = {}};
   CompositionFacts& facts = pass.facts;
   ASHLAR_ASSIGN_OR_RETURN(facts.object, api::FromJson<Composition>(object));
   facts.has_finalizer = HasAgentFinalizer(object);
@@ -116,7 +117,15 @@ absl::StatusOr<GatheredComposition> CompositionGatherer::Gather(const CallContex
   ASHLAR_RETURN_IF_ERROR(GatherSchedulers(pass));
   ASHLAR_RETURN_IF_ERROR(GatherStock(pass));
   GatherMemberNodes(pass);
-  return GatheredComposition{std::move(pass.facts), std::move(pass.reports)};
+  return GatheredComposition{std::move(pass.facts), std::move(pass.nodes), std::move(pass.reports)};
+}
+
+absl::StatusOr<GatheredStock> CompositionGatherer::GatherWholeStock(
+    const CallContext& context) const {
+  const Json nobody = Json::object();
+  Pass pass{.context = context, .object = nobody, .facts = {}, .reports = {}, .nodes = {}};
+  ASHLAR_RETURN_IF_ERROR(GatherStock(pass));
+  return GatheredStock{std::move(pass.facts.stock), std::move(pass.reports)};
 }
 
 absl::Status CompositionGatherer::GatherMade(Pass& pass) const {
@@ -182,7 +191,8 @@ absl::Status CompositionGatherer::GatherNamed(Pass& pass, const api::KindInfo& k
 absl::Status CompositionGatherer::GatherStock(Pass& pass) const {
   CompositionFacts& facts = pass.facts;
   const api::ObjectKey own = kube::KeyOf(pass.object);
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<ComposableNode> nodes, GatherNodes(pass));
+  ASHLAR_ASSIGN_OR_RETURN(pass.nodes, GatherNodes(pass));
+  const std::vector<ComposableNode>& nodes = pass.nodes;
   std::set<std::string> own_claims;
   for (const auto& [name, claim] : facts.made.claims) own_claims.insert(claim.metadata().uid());
   if (facts.object.status().members().empty())
@@ -201,7 +211,8 @@ absl::StatusOr<std::vector<ComposableNode>> CompositionGatherer::GatherNodes(Pas
   std::map<std::string, std::vector<std::string>> held;  // by node
   if (sources_.claims != nullptr)
     for (const runtime::ObjectPtr& claim : sources_.claims->List()) {
-      if (CompositionUidOf(*claim) == facts.object.metadata().uid()) continue;
+      const std::string& uid = facts.object.metadata().uid();
+      if (!uid.empty() && CompositionUidOf(*claim) == uid) continue;
       for (auto& [node, device] : GpusOf(*claim)) held[node].push_back(std::move(device));
     }
   std::vector<ComposableNode> nodes;
@@ -217,6 +228,7 @@ absl::StatusOr<std::vector<ComposableNode>> CompositionGatherer::GatherNodes(Pas
     }
     node.labels = LabelsOf(labels);
     node.facts.held = held[node.facts.name];
+    node.facts.power_budget_watts = PowerBudgetOf(*inventory);
     const AgentView agent = sources_.agents.View(node.facts.name);
     if (agent.report != nullptr) {
       node.facts.inventory = &agent.report->inventory();

@@ -34,8 +34,14 @@ struct CompositionSources {
 
 struct GatheredComposition {
   CompositionFacts facts;
+  std::vector<ComposableNode> nodes;  // that its stock is of
   // Held for `facts`.
   std::vector<std::shared_ptr<const AgentReport>> reports;
+};
+
+struct GatheredStock {
+  DeviceStock stock;
+  std::vector<std::shared_ptr<const AgentReport>> reports;  // held for `stock`
 };
 
 class CompositionGatherer {
@@ -43,6 +49,8 @@ class CompositionGatherer {
   explicit CompositionGatherer(CompositionSources sources) : sources_(sources) {}
 
   absl::StatusOr<GatheredComposition> Gather(const CallContext& context, const Json& object) const;
+  // What a Composition could have that selects all nodes.
+  absl::StatusOr<GatheredStock> GatherWholeStock(const CallContext& context) const;
 
  private:
   struct Pass;

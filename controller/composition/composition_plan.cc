@@ -173,6 +173,7 @@ void SetChosen(CompositionFacts& facts, const CompositionDecision& decision, abs
   Composition& object = facts.object;
   v1alpha1::CompositionStatus& status = *object.mutable_status();
   status.clear_unsatisfied();
+  status.clear_moves();
   status.mutable_members()->Assign(decision.members.begin(), decision.members.end());
   std::set<std::string> nodes;
   for (const ComposedMember& member : decision.members) nodes.insert(member.node());

@@ -8,6 +8,7 @@
 #include "ashlar/v1alpha1/composition.codec.h"
 #include "controller/composition/composition_objects.h"
 #include "controller/composition/gang_scheduler.h"
+#include "controller/composition/movables.h"
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/status_macros.h"
@@ -30,6 +31,7 @@ absl::StatusOr<Action> CompositionReconciler::Reconcile(const CallContext& conte
             .object = object,
             .facts = std::move(gathered.facts),
             .reports = std::move(gathered.reports),
+            .nodes = std::move(gathered.nodes),
             .status_before = {}};
   pass.status_before = pass.facts.object.status();
   return Act(pass, DecideComposition(pass.facts, parts_.clock.Now()));
@@ -43,6 +45,7 @@ CompositionReconciler::Result CompositionReconciler::Act(Pass& pass,
       return Action::AwaitChange();
     case CompositionStep::kRefuse:
       SetRefused(pass.facts, decision, now);
+      LookForMoves(pass, decision);
       ASHLAR_RETURN_IF_ERROR(WriteStatus(pass));
       return Action::RequeueAfter(options_.look);
     case CompositionStep::kTakeFinalizer:
@@ -80,6 +83,18 @@ CompositionReconciler::Result CompositionReconciler::Act(Pass& pass,
       return Action::AwaitChange();
   }
   return absl::InternalError("a step without an action");
+}
+
+void CompositionReconciler::LookForMoves(Pass& pass, const CompositionDecision& decision) {
+  Composition& object = pass.facts.object;
+  if (decision.reason != "NoRoom") return object.mutable_status()->clear_moves();
+  const absl::Time now = parts_.clock.Now();
+  std::erase_if(looked_, [&](const auto& one) { return now - one.second > 10 * options_.moves; });
+  const auto [at, first] = looked_.try_emplace(object.metadata().uid(), now);
+  if (!first && now - at->second < options_.moves) return;
+  at->second = now;
+  *object.mutable_status()->mutable_moves() = PlanMovesFor(
+      pass.facts.stock, object, MovablesOf(parts_.sources, pass.nodes, kube::KeyOf(*pass.object)));
 }
 
 CompositionReconciler::Result CompositionReconciler::Carve(Pass& pass) {

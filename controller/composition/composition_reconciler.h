@@ -3,6 +3,7 @@
 // a choice must be seen by the next one. Thread-safe.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ struct CompositionReconcilerOptions {
   absl::Duration look = absl::Seconds(30);
   // The same while something is on its way.
   absl::Duration soon = absl::Seconds(1);
+  // How often is looked at most for what could be moved to make room.
+  absl::Duration moves = absl::Minutes(1);
 };
 
 class CompositionReconciler final : public runtime::Reconciler {
@@ -47,11 +50,14 @@ class CompositionReconciler final : public runtime::Reconciler {
     CompositionFacts facts;
     // Held for `facts`.
     std::vector<std::shared_ptr<const AgentReport>> reports;
+    std::vector<ComposableNode> nodes;
     v1alpha1::CompositionStatus status_before;
   };
   using Result = absl::StatusOr<runtime::Action>;
 
   Result Act(Pass& pass, const CompositionDecision& decision);
+  // What could be moved so that it fits: told, and not done.
+  void LookForMoves(Pass& pass, const CompositionDecision& decision);
   Result Carve(Pass& pass);
   Result Provision(Pass& pass);
   // Has what the scheduler of gangs wants made, and says what came of it. What it answers ends the
@@ -68,6 +74,8 @@ class CompositionReconciler final : public runtime::Reconciler {
   const CompositionReconcilerOptions options_;
   const CompositionReconcilerParts parts_;
   const CompositionGatherer gatherer_;
+  // Of its one worker: when was looked for moves, by uid.
+  std::map<std::string, absl::Time> looked_;
 };
 
 }  // namespace ashlar::controller

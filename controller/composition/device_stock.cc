@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "controller/gpu_partition/power_budget.h"
 #include "controller/node_inventory/drive_status.h"
 #include "controller/slices/drive_devices.h"
 
@@ -138,18 +139,21 @@ DeviceStock StockOf(const std::vector<ComposableNode>& nodes,
   stock.inventory = StockOf(gpus, parts, own_claims, GpuUse::kPartsAndWhole).inventory;
   stock.drives.resize(nodes.size());
   stock.nics.resize(nodes.size());
+  std::map<std::string, std::vector<const PromisedBytes*>> by_node;
+  for (const PromisedBytes& promised : bytes) by_node[promised.node].push_back(&promised);
   for (size_t i = 0; i < nodes.size(); ++i) {
     composer::NodeDevices& node = stock.inventory.nodes[i];
     node.labels = nodes[i].labels;
     const Inventory* inventory = nodes[i].facts.inventory;
     if (inventory == nullptr) continue;
+    if (gpus[i].power_budget_watts > 0)
+      KeepWithinBudget(NodePower(gpus[i], {parts, {}}, own_claims), 0, node);
     NodeStock one(*inventory, node, stock.drives[i]);
     one.PlaceGpus();
     for (const v1alpha1::Nic& nic : inventory->nics()) one.AddNic(nic);
     stock.nics[i].assign(inventory->nics().begin(), inventory->nics().end());
     for (const agent::v1::PoolState& pool : inventory->pools()) one.AddPool(pool);
-    for (const PromisedBytes& promised : bytes)
-      if (promised.node == node.name) one.Promise(promised);
+    for (const PromisedBytes* promised : by_node[node.name]) one.Promise(*promised);
     one.BoundByPools();
   }
   return stock;

@@ -60,47 +60,6 @@ composer::Level LevelOf(const std::string& name) {
   return name == "NUMANode" ? composer::Level::kNuma : composer::Level::kSystem;
 }
 
-std::string NameOf(composer::Level level) {
-  return level == composer::Level::kNuma ? "NUMANode" : std::string(composer::LevelName(level));
-}
-
-composer::MemberRequest RequestOf(const CompositionMember& member) {
-  composer::MemberRequest request;
-  request.name = member.name();
-  for (const auto& gpus : member.gpus()) {
-    composer::GpuRequest& one = request.gpus.emplace_back();
-    one.name = gpus.name();
-    one.count = std::max(gpus.count(), 1);
-    one.profile = gpus.profile();
-    one.products.assign(gpus.products().begin(), gpus.products().end());
-    one.one_clique = gpus.one_clique();
-  }
-  for (const auto& volume : member.volumes())
-    request.drives.push_back(
-        {volume.name(), RoundedVolumeBytes(volume.size()), volume.pool(), false});
-  for (const auto& nics : member.nics())
-    request.nics.push_back({nics.name(), std::max(nics.count(), 1), nics.rdma(), nics.link_layer(),
-                            nics.min_speed_mbits()});
-  for (const auto& constraint : member.constraints())
-    request.constraints.push_back({{constraint.requests().begin(), constraint.requests().end()},
-                                   LevelOf(constraint.level()),
-                                   constraint.enforcement() == "Preferred"
-                                       ? composer::Enforcement::kPreferred
-                                       : composer::Enforcement::kRequired});
-  return request;
-}
-
-composer::GangRequest RequestOf(const CompositionSpec& spec) {
-  composer::GangRequest request;
-  for (const CompositionMember& member : spec.members())
-    request.members.push_back({RequestOf(member), std::max(member.replicas(), 1)});
-  request.required_label = spec.topology().required_label();
-  request.preferred_label = spec.topology().preferred_label();
-  request.rank_labels.assign(spec.topology().rank_labels().begin(),
-                             spec.topology().rank_labels().end());
-  return request;
-}
-
 // What the placed member gets, in the words of the API.
 class MemberWriter {
  public:
@@ -129,7 +88,8 @@ class MemberWriter {
       Write(grant, count[static_cast<size_t>(grant.request)]++, *member.add_nics());
     if (!member.gpus().empty())
       member.set_resource_claim_name(HostOf(object_.metadata().name(), member));
-    for (const composer::Level level : placed_.reached) member.add_achieved_levels(NameOf(level));
+    for (const composer::Level level : placed_.reached)
+      member.add_achieved_levels(std::string(composer::LevelName(level)));
     return member;
   }
 
@@ -195,6 +155,43 @@ std::vector<v1alpha1::CompositionMisfit> MisfitsOf(const composer::GangRefusal& 
 
 }  // namespace
 
+composer::MemberRequest MemberRequestOf(const CompositionMember& member) {
+  composer::MemberRequest request;
+  request.name = member.name();
+  for (const auto& gpus : member.gpus()) {
+    composer::GpuRequest& one = request.gpus.emplace_back();
+    one.name = gpus.name();
+    one.count = std::max(gpus.count(), 1);
+    one.profile = gpus.profile();
+    one.products.assign(gpus.products().begin(), gpus.products().end());
+    one.one_clique = gpus.one_clique();
+  }
+  for (const auto& volume : member.volumes())
+    request.drives.push_back(
+        {volume.name(), RoundedVolumeBytes(volume.size()), volume.pool(), false});
+  for (const auto& nics : member.nics())
+    request.nics.push_back({nics.name(), std::max(nics.count(), 1), nics.rdma(), nics.link_layer(),
+                            nics.min_speed_mbits()});
+  for (const auto& constraint : member.constraints())
+    request.constraints.push_back({{constraint.requests().begin(), constraint.requests().end()},
+                                   LevelOf(constraint.level()),
+                                   constraint.enforcement() == "Preferred"
+                                       ? composer::Enforcement::kPreferred
+                                       : composer::Enforcement::kRequired});
+  return request;
+}
+
+composer::GangRequest GangRequestOf(const CompositionSpec& spec) {
+  composer::GangRequest request;
+  for (const CompositionMember& member : spec.members())
+    request.members.push_back({MemberRequestOf(member), std::max(member.replicas(), 1)});
+  request.required_label = spec.topology().required_label();
+  request.preferred_label = spec.topology().preferred_label();
+  request.rank_labels.assign(spec.topology().rank_labels().begin(),
+                             spec.topology().rank_labels().end());
+  return request;
+}
+
 CompositionSpec WithClass(const CompositionSpec& spec,
                           const v1alpha1::CompositionClassSpec& its_class) {
   CompositionSpec whole = spec;
@@ -236,7 +233,7 @@ GangChoice ChooseGang(const DeviceStock& stock, const v1alpha1::Composition& obj
     return NoGang{
         "NoNodes", "no node that has an agent is selected by spec.nodeSelector and the class", {}};
   const composer::GangOutcome outcome =
-      composer::PlaceGang(stock.inventory, RequestOf(object.spec()));
+      composer::PlaceGang(stock.inventory, GangRequestOf(object.spec()));
   if (const auto* refusal = std::get_if<composer::GangRefusal>(&outcome))
     return NoGang{"NoRoom", refusal->Explain(), MisfitsOf(*refusal)};
   std::vector<ComposedMember> members;

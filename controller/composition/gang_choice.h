@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "ashlar/v1alpha1/composition.pb.h"
+#include "controller/composer/gang.h"
 #include "controller/composition/device_stock.h"
 
 namespace ashlar::controller {
@@ -19,6 +20,11 @@ v1alpha1::CompositionSpec WithClass(const v1alpha1::CompositionSpec& spec,
 // accepts and cannot be had anyhow is refused here.
 absl::Status CheckComposition(const std::string& name, const v1alpha1::CompositionSpec& spec,
                               const v1alpha1::CompositionClassSpec& its_class);
+
+// What one member of the kind asks for, in the words of placement.
+composer::MemberRequest MemberRequestOf(const v1alpha1::CompositionMember& member);
+// The same of all; the spec is with its class.
+composer::GangRequest GangRequestOf(const v1alpha1::CompositionSpec& spec);
 
 struct NoGang {
   std::string reason;  // NoNodes or NoRoom

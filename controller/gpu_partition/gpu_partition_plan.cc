@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/claims/gpu_part_config.h"
 #include "controller/dra_names/device_names.h"
-#include "controller/gpu_partition/part_choice.h"
+#include "controller/gpu_partition/power_budget.h"
 #include "lib/api/conditions.h"
 
 namespace ashlar::controller {
@@ -103,7 +103,8 @@ GpuPartitionDecision DecideGpuPartition(const GpuPartitionFacts& facts) {
   if (facts.claim)
     return {free ? GpuPartitionStep::kObserve : GpuPartitionStep::kDropClaim, "", "", {}};
   if (free) return {GpuPartitionStep::kMakeClaim, "", "", {}};
-  PartChoice choice = ChooseParts(stock, object.spec());
+  PartChoice choice = ChoosePartsWithin(stock, object.spec(), facts.nodes,
+                                        {facts.promised, facts.promised_by}, own);
   if (auto* none = std::get_if<NoParts>(&choice))
     return {GpuPartitionStep::kRefuse, none->reason, none->message, {}};
   return {GpuPartitionStep::kChoose, "", "",
@@ -125,9 +126,12 @@ Json ClaimOf(const GPUPartition& object) {
                            {{"expression", SelectGpuPart(part.gpu(), part.profile(), part.start(),
                                                          part.size())}}}}})}}}});
   Json devices = {{"requests", requests}};
-  if (object.spec().reclaim_policy() == "KeepIdle") {
-    const GpuPartConfig config{
-        object.spec().has_idle_ttl_seconds() ? object.spec().idle_ttl_seconds() : kKeepSeconds};
+  GpuPartConfig config;
+  config.power_watts = object.spec().power_limit_watts();
+  if (object.spec().reclaim_policy() == "KeepIdle")
+    config.keep_seconds =
+        object.spec().has_idle_ttl_seconds() ? object.spec().idle_ttl_seconds() : kKeepSeconds;
+  if (config.keep_seconds > 0 || config.power_watts > 0) {
     devices["config"] =
         Json::array({{{"opaque", {{"driver", kGpuDriver}, {"parameters", ToJson(config)}}}}});
   }
@@ -146,7 +150,8 @@ Json ClaimOf(const GPUPartition& object) {
 
 void SetPartsRefused(GPUPartition& object, const std::string& reason, const std::string& message,
                      absl::Time now) {
-  const bool wrong = reason == "NoSuchProfile" || reason == "ClaimNameTaken";
+  const bool wrong =
+      reason == "NoSuchProfile" || reason == "ClaimNameTaken" || reason == "PowerLimitOutOfRange";
   object.mutable_status()->clear_allocations();
   object.mutable_status()->clear_resource_claim_name();
   Set(object, "Accepted", wrong ? api::kFalse : api::kTrue, wrong ? reason : "Valid",

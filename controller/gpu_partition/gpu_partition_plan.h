@@ -27,7 +27,8 @@ namespace ashlar::controller {
 struct GpuPartitionFacts {
   v1alpha1::GPUPartition object;
   std::vector<GpuNodeFacts> nodes;  // those that its selector names, with gpuOwnership Manage
-  std::vector<v1alpha1::GPUPartitionAllocation> promised;  // to other GPUPartitions
+  std::vector<v1alpha1::GPUPartitionAllocation> promised;  // to others
+  std::vector<std::string> promised_by;                    // as PromisedParts::owners
   std::optional<k8s::ResourceClaim> claim;                 // of its name
 };
 

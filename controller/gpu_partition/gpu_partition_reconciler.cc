@@ -45,6 +45,8 @@ absl::Status GpuPartitionReconciler::Gather(Pass& pass, const api::ObjectKey& ke
     ASHLAR_ASSIGN_OR_RETURN(const GPUPartition partition, api::FromJson<GPUPartition>(*other));
     const auto& parts = partition.status().allocations();
     facts.promised.insert(facts.promised.end(), parts.begin(), parts.end());
+    facts.promised_by.resize(facts.promised.size(), absl::StrCat(partition.metadata().namespace_(),
+                                                                 "/", partition.metadata().name()));
   }
   const auto composed = PartsOfCompositions(parts_.compositions, {});
   facts.promised.insert(facts.promised.end(), composed.begin(), composed.end());
@@ -60,6 +62,7 @@ absl::Status GpuPartitionReconciler::GatherNodes(Pass& pass) const {
     const runtime::ObjectPtr node = parts_.nodes.Get({"", facts.name});
     const Json* labels = node == nullptr ? nullptr : FindJson(*node, {"metadata", "labels"});
     if (!selector.Matches(labels == nullptr ? Json() : *labels)) continue;
+    facts.power_budget_watts = PowerBudgetOf(*inventory);
     const AgentView agent = parts_.agents.View(facts.name);
     if (agent.report != nullptr) {
       facts.inventory = &agent.report->inventory();

@@ -41,6 +41,7 @@ std::string HealthProblemOf(const agent::v1::Inventory& inventory, const v1alpha
   if (!gpu.health().problem().empty()) return gpu.health().problem();
   const std::string& action = gpu.health().recovery_action();
   if (!action.empty() && action != "None") return absl::StrCat("it needs ", action);
+  if (gpu.health().row_remap_failed()) return "it has memory that cannot be repaired";
   return "";
 }
 
@@ -60,6 +61,7 @@ class Stock {
   void Add(const GpuNodeFacts& facts) {
     composer::NodeDevices& node = stock.inventory.nodes.emplace_back();
     node.name = facts.name;
+    by_name_.emplace(node.name, stock.inventory.nodes.size() - 1);
     node.problem = facts.problem;
     if (facts.inventory == nullptr) return;
     for (const v1alpha1::Gpu& gpu : facts.inventory->gpus()) {
@@ -73,9 +75,10 @@ class Stock {
   }
 
   void Promise(const v1alpha1::GPUPartitionAllocation& part) {
-    for (composer::NodeDevices& node : stock.inventory.nodes)
-      for (composer::Gpu& gpu : node.gpus)
-        if (node.name == part.node() && gpu.name == part.gpu())
+    const auto [first, end] = by_name_.equal_range(part.node());
+    for (auto at = first; at != end; ++at)
+      for (composer::Gpu& gpu : stock.inventory.nodes[at->second].gpus)
+        if (gpu.name == part.gpu())
           part.profile().empty() ? void(gpu.taken = true)
                                  : Take(gpu, part.profile(), {part.start(), part.size()});
   }
@@ -161,9 +164,14 @@ class Stock {
   const std::set<std::string> own_claims_;
   const GpuUse use_;
   std::map<std::string, int> layouts_;
+  std::multimap<std::string, size_t> by_name_;  // nodes
 };
 
 }  // namespace
+
+int PowerBudgetOf(const Json& inventory) {
+  return static_cast<int>(JsonInt(inventory, {"spec", "gpuPowerBudgetWatts"}));
+}
 
 bool HasOwnershipConflict(const Json& inventory) {
   const Json* conditions = FindJson(inventory, {"status", "conditions"});

@@ -21,7 +21,11 @@ struct GpuNodeFacts {
   const agent::v1::Inventory* inventory = nullptr;  // the last report; nullptr: there was none
   std::vector<std::string> held = {};               // devices that claims have, by the API
   std::string gpus_problem = {};  // why none of its GPUs is given; empty: they are Ashlar's
+  int power_budget_watts = 0;     // NodeInventory.spec.gpuPowerBudgetWatts; 0: there is none
 };
+
+// What a NodeInventory says that the node's GPUs may draw together; 0: nothing.
+int PowerBudgetOf(const Json& inventory);
 
 // Whether a NodeInventory says that somebody else hands out the node's GPUs too.
 bool HasOwnershipConflict(const Json& inventory);

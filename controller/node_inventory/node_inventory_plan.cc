@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "controller/gpu_partition/power_budget.h"
 #include "controller/node_inventory/drive_status.h"
 #include "controller/slices/gpu_health.h"
 #include "lib/api/conditions.h"
@@ -53,6 +54,13 @@ void SetLastHeard(v1alpha1::NodeInventoryStatus& status, absl::Time heard,
   status.mutable_last_heard()->set_seconds(absl::ToUnixSeconds(heard));
 }
 
+// What makes it slower than it could be, and no reason not to use it.
+std::string LinkProblem(const v1alpha1::Gpu& gpu) {
+  if (!gpu.health().link_problem().empty())
+    return absl::StrCat("has a slow PCIe link: ", gpu.health().link_problem());
+  return gpu.fabric().health() == "Unhealthy" ? "has a fabric of NVLinks that is not healthy" : "";
+}
+
 void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
   std::string bad;
   for (const agent::v1::PoolState& pool : facts.inventory->pools()) {
@@ -66,7 +74,8 @@ void SetHealth(NodeInventoryFacts& facts, absl::Time now) {
                     " warns: ", absl::StrJoin(drive.health().warnings(), ", "));
   }
   for (const v1alpha1::Gpu& gpu : facts.object.status().gpus()) {
-    const std::string problem = GpuProblem(gpu);
+    std::string problem = GpuProblem(gpu);
+    if (problem.empty()) problem = LinkProblem(gpu);
     if (problem.empty()) continue;
     absl::StrAppend(&bad, bad.empty() ? "" : "; ", "GPU ", gpu.uuid(), " ", problem);
   }
@@ -102,6 +111,29 @@ void SetOwnership(NodeInventoryFacts& facts, absl::Time now) {
   }
 }
 
+// What GPUs that are in use may draw, and what of the budget that is.
+void SetPower(NodeInventoryFacts& facts, absl::Time now) {
+  constexpr absl::string_view kType = "PowerBudgetExceeded";
+  v1alpha1::NodeInventoryStatus& status = *facts.object.mutable_status();
+  const NodePower power({.name = facts.object.metadata().name(),
+                         .inventory = facts.inventory,
+                         .power_budget_watts = facts.object.spec().gpu_power_budget_watts()},
+                        {}, {});
+  status.clear_gpu_power_watts();
+  for (const v1alpha1::Gpu& gpu : status.gpus())
+    if (gpu.has_power()) status.set_gpu_power_watts(power.InUse());
+  if (!power.has_budget())
+    api::RemoveCondition(*status.mutable_conditions(), kType);
+  else if (power.Left() >= 0)
+    Set(facts.object, kType, api::kFalse, "WithinBudget", "", now);
+  else
+    Set(facts.object, kType, api::kTrue, "BudgetExceeded",
+        absl::StrCat(power.Words(),
+                     "; no more is given out until one of these has ended, or "
+                     "spec.gpuPowerBudgetWatts is raised"),
+        now);
+}
+
 }  // namespace
 
 NodeInventoryStep DecideNodeInventory(const NodeInventoryFacts& facts) {
@@ -115,7 +147,10 @@ NodeInventoryStep DecideNodeInventory(const NodeInventoryFacts& facts) {
 
 void SetNodeInventoryStatus(NodeInventoryFacts& facts, absl::Duration throttle, absl::Time now) {
   v1alpha1::NodeInventoryStatus& status = *facts.object.mutable_status();
-  if (facts.inventory != nullptr) CopyInventory(*facts.inventory, status);
+  if (facts.inventory != nullptr) {
+    CopyInventory(*facts.inventory, status);
+    SetPower(facts, now);
+  }
   SetLastHeard(status, facts.last_heard, throttle);
   SetOwnership(facts, now);
   status.set_observed_generation(facts.object.metadata().generation());

@@ -86,10 +86,39 @@ TEST_F(NodeInventoryPlanTest, GpusThatNeedSomethingMakeDevicesUnhealthy) {
   EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("GPU GPU-1 needs Reset"));
   gpu.mutable_health()->set_problem("GPU is lost (15)");
   EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("does not answer: GPU is lost"));
+  gpu.clear_health();
+  gpu.mutable_health()->set_row_remap_failed(true);
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("has memory that cannot be repaired"));
+  gpu.clear_health();
+  gpu.mutable_health()->set_tpc_repair_pending(true);
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("a reset that repairs its processors"));
+  gpu.clear_health();
+  gpu.mutable_health()->set_link_problem("8 of 16 lanes");
+  EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("has a slow PCIe link: 8 of 16 lanes"));
   inventory_.clear_gpus();
   inventory_.mutable_gpu_driver()->set_state("Hung");
   inventory_.mutable_gpu_driver()->set_message("nvmlInit_v2 did not return within 1m");
   EXPECT_THAT(Condition("DevicesHealthy"), HasSubstr("nvmlInit_v2 did not return"));
+}
+
+TEST_F(NodeInventoryPlanTest, ABudgetThatIsExceededSaysByWhomAndHowThatEnds) {
+  for (const char* uuid : {"GPU-1", "GPU-2"}) {
+    v1alpha1::Gpu& gpu = *inventory_.add_gpus();
+    gpu.set_uuid(uuid);
+    gpu.mutable_power()->set_limit_watts(700);
+  }
+  inventory_.mutable_gpus(1)->mutable_mig()->add_instances()->set_id(1);
+  EXPECT_EQ(Condition("PowerBudgetExceeded"), "none") << "there is no budget";
+  EXPECT_EQ(facts_.object.status().gpu_power_watts(), 700) << "of the GPU that is in use";
+  facts_.object.mutable_spec()->set_gpu_power_budget_watts(700);
+  EXPECT_EQ(Condition("PowerBudgetExceeded"), "False WithinBudget: ");
+  facts_.object.mutable_spec()->set_gpu_power_budget_watts(600);
+  EXPECT_EQ(Condition("PowerBudgetExceeded"),
+            "True BudgetExceeded: 600 W are allowed, and 700 W are taken: GPU-2 700 W by somebody "
+            "else; no more is given out until one of these has ended, or spec.gpuPowerBudgetWatts "
+            "is raised");
+  facts_.object.mutable_spec()->clear_gpu_power_budget_watts();
+  EXPECT_EQ(Condition("PowerBudgetExceeded"), "none");
 }
 
 TEST_F(NodeInventoryPlanTest, DrivesAreFreeInUseOrCarryAPool) {

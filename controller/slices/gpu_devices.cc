@@ -124,6 +124,7 @@ void AddHealth(const GpuDevicesFacts& facts, const Gpu& gpu, k8s::Device& device
                absl::Time& until) {
   const v1alpha1::GpuHealth& health = gpu.health();
   if (!health.problem().empty()) AddTaint(device, kGpuLostTaint, "", "NoExecute");
+  if (health.row_remap_failed()) AddTaint(device, kGpuMemoryTaint, "", "NoSchedule");
   const std::string& action = health.recovery_action();
   if (!action.empty() && action != "None")
     AddTaint(device, kGpuRecoveryTaint, action, "NoSchedule");

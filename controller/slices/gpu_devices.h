@@ -15,7 +15,9 @@
 namespace ashlar::controller {
 
 // Keys of taints.
-inline constexpr char kGpuLostTaint[] = "ashlar.dev/gpu-lost";          // NoExecute
+inline constexpr char kGpuLostTaint[] = "ashlar.dev/gpu-lost";  // NoExecute
+inline constexpr char kGpuMemoryTaint[] =
+    "ashlar.dev/gpu-memory";  // NoSchedule; not to be repaired
 inline constexpr char kGpuRecoveryTaint[] = "ashlar.dev/gpu-recovery";  // NoSchedule; the action
 inline constexpr char kGpuXidTaint[] = "ashlar.dev/gpu-xid";            // NoSchedule; the number
 

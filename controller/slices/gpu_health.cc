@@ -34,7 +34,10 @@ std::string GpuProblem(const v1alpha1::Gpu& gpu) {
   if (!health.recovery_action().empty() && health.recovery_action() != "None")
     return absl::StrCat("needs ", health.recovery_action());
   if (health.row_remap_failed()) return "has memory that cannot be repaired";
-  if (health.row_remap_pending()) return "waits for a reset that repairs its memory";
+  if (health.row_remap_pending() || health.page_retirement_pending() ||
+      health.channel_repair_pending())
+    return "waits for a reset that repairs its memory";
+  if (health.tpc_repair_pending()) return "waits for a reset that repairs its processors";
   return "";
 }
 

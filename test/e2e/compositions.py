@@ -123,7 +123,7 @@ class Compositions(Case):
         self.apply(composition("huge", 5, "400Mi"))
         self.await_condition("huge", "Ready", "False", "NoRoom")
         said = lambda: self.condition("huge", "Ready")["message"]
-        expected = lambda: ("4 of 5 members fit. Node node-1 and 1 alike, after 2 of worker: data: 400Mi of kind gang: no drive has so "
+        expected = lambda: ("4 of 5 members fit. Node node-1 and 1 alike, after 2 of worker: data: 400Mi of pool gang: no drive has so "
                             f"much left; largest data that fits: {min(self.free().values()) // MI - 800}Mi.")
         try:  # the agents tell of a new pool one after the other
             self.cluster.until("the refusal is that, word for word", lambda: said() == expected())

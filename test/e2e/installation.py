@@ -37,11 +37,15 @@ class Installation(Case):
                 self.assertFalse(os.path.exists(f"/proc/{process}/root/var/run/secrets/kubernetes.io"))
 
     def test_every_program_serves_metrics(self):
+        every = set()
         for component, ports in (("controller", (9502, 9503)), ("node-agent", (9501, 9503))):
             for p in self.cluster.pods(component):
                 for port in ports:
                     series = self.cluster.metrics(p["metadata"]["name"], port)
                     self.assertTrue([s for s in series if s.startswith("ashlar_")], (p["metadata"]["name"], port))
+                    every.update(series)
+        # The leader's.
+        self.assertLessEqual({'ashlar_controller_gpu_slices{state="stranded"}', 'ashlar_controller_gpu_node_bytes{state="free"}'}, every)
 
 
 class End(Case):

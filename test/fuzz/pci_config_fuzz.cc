@@ -15,8 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const PciFunction function = ParsePciConfig(config);
     if (bytes <= 64)
       Require(function.port == PciPort::kUnknown, "a header alone does not say what it is");
-    if (bytes <= 256)
-      Require(!function.redirects, "ACS is behind what everybody can read");
+    if (bytes <= 256) Require(!function.redirects, "ACS is behind what everybody can read");
     const PciFunction again = ParsePciConfig(config + std::string(1, '\0'));
     Require(bytes <= 64 || again.port == function.port, "what lies behind changes nothing");
   }

@@ -144,6 +144,8 @@ class GpuPartitions {
   // The greatest limit that claims ask for on the GPU; 0: one of them asks for none, or nobody has
   // anything there.
   int PowerOf(const std::string& gpu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // GPUs whose limit may not be what it is to be, and when that is worth a try.
+  std::map<std::string, absl::Time> UnsettledPowers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status SettlePower(const std::string& gpu);
   // Sets the GPU's mode back if the agent set it and has nothing there.
   void LeaveMode(const std::string& gpu);

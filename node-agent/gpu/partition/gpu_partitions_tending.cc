@@ -63,6 +63,16 @@ void GpuPartitions::LookForRemoved(const std::string& gpu) {
   }
 }
 
+// Also of a GPU whose part was saved as made when the agent died, before its limit was set.
+std::map<std::string, absl::Time> GpuPartitions::UnsettledPowers() {
+  std::map<std::string, absl::Time> gpus;
+  for (const std::string& gpu : powers_.Changed()) gpus[gpu] = absl::InfiniteFuture();
+  for (const auto& [place, entry] : entries_)
+    if (entry.record.power_watts > 0) gpus[place.gpu] = absl::InfiniteFuture();
+  for (auto& [gpu, at] : gpus) at = powers_.NextTry(gpu, PowerOf(gpu));
+  return gpus;
+}
+
 void GpuPartitions::Tend() {
   std::set<std::string> look, touched;
   {
@@ -89,8 +99,8 @@ void GpuPartitions::Tend() {
   std::set<std::string> powered;
   {
     MutexLock lock(mu_);
-    for (const std::string& gpu : powers_.Changed())
-      if (powers_.NextTry(gpu, PowerOf(gpu)) <= clock_.Now()) powered.insert(gpu);
+    for (const auto& [gpu, at] : UnsettledPowers())
+      if (at <= clock_.Now()) powered.insert(gpu);
   }
   for (const std::string& gpu : powered) SettlePower(gpu).IgnoreError();
   for (const std::string& gpu : touched) LeaveMode(gpu);
@@ -113,8 +123,7 @@ absl::Time GpuPartitions::NextTending() {
     else if (entry.record.phase != PartitionPhase::kMade)
       next = std::min(next, entry.retry_at);
   }
-  for (const std::string& gpu : powers_.Changed())
-    next = std::min(next, powers_.NextTry(gpu, PowerOf(gpu)));
+  for (const auto& [gpu, at] : UnsettledPowers()) next = std::min(next, at);
   for (const auto& [gpu, mode] : modes_) {
     if (occupied.contains(gpu)) continue;
     const auto retry = mode_retry_.find(gpu);

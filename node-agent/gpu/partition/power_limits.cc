@@ -35,14 +35,18 @@ pb::GpuChangeAnswer PowerLimits::Check(const std::string& gpu, int watts) const 
 std::vector<std::string> PowerLimits::Changed() {
   MutexLock lock(mu_);
   std::vector<std::string> gpus;
-  for (const auto& [gpu, entry] : entries_) gpus.push_back(gpu);
+  for (const auto& [gpu, entry] : entries_)
+    if (!entry.record.gpu.empty()) gpus.push_back(gpu);
   return gpus;
 }
 
 absl::Time PowerLimits::NextTry(const std::string& gpu, int watts) {
   MutexLock lock(mu_);
   const auto it = entries_.find(gpu);
-  if (it == entries_.end()) return absl::InfiniteFuture();
+  if (it == entries_.end() || it->second.record.gpu.empty()) {
+    if (watts == 0) return absl::InfiniteFuture();
+    return it == entries_.end() ? absl::InfinitePast() : it->second.retry_at;
+  }
   // Without a wish the record is still to be removed.
   const bool done = watts > 0 && it->second.set_milliwatts == Wanted(it->second, watts);
   return done ? absl::InfiniteFuture() : it->second.retry_at;
@@ -59,7 +63,11 @@ absl::StatusOr<pb::GpuChangeAnswer> PowerLimits::Settle(const std::string& gpu, 
     if (watts == 0) return pb::GpuChangeAnswer();
     const pb::GpuChangeAnswer now =
         change_(gpu, [](pb::ChangeGpu& step) { step.mutable_read_power(); });
-    if (!now.reason().empty()) return now;
+    if (!now.reason().empty()) {
+      MutexLock lock(mu_);
+      entries_[gpu].retry_at = clock_.Now() + retry_;
+      return now;
+    }
     entry.record = {gpu, boot_id_, now.power_milliwatts()};
     ASHLAR_RETURN_IF_ERROR(journal_.SavePower(entry.record));
   } else if (watts > 0 && entry.set_milliwatts == Wanted(entry, watts)) {
