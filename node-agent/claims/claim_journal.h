@@ -6,13 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "lib/system/record_folder.h"
 #include "node-agent/claims/claim_record.h"
 
 namespace ashlar::node_agent {
 
 class ClaimJournal {
  public:
-  explicit ClaimJournal(std::string directory) : directory_(std::move(directory)) {}
+  explicit ClaimJournal(std::string directory) : folder_(std::move(directory)) {}
 
   absl::Status Save(const ClaimRecord& record);
   absl::Status Remove(const std::string& uid);
@@ -20,8 +21,7 @@ class ClaimJournal {
   absl::StatusOr<std::vector<ClaimRecord>> Load();
 
  private:
-  std::string PathOf(const std::string& uid) const;
-  const std::string directory_;
+  sys::RecordFolder folder_;
 };
 
 }  // namespace ashlar::node_agent

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "lib/system/record_folder.h"
 #include "node-agent/volume/volume_record.h"
 
 namespace ashlar::node_agent {
@@ -24,21 +25,17 @@ class Journal {
 
 // Records need no fsync: everything that they add to the medium (mounts, loop devices, steps under
 // way) is void after a power cut, and a record of an earlier boot, or an unreadable one, is
-// replaced by what the medium holds. A record is the first line of its file and is overwritten in
-// place, a page in one step, so a killed process leaves the old or the new one; one that does not
-// fit into a page, for a volume with a crowd of publications, replaces the file. On a root
-// filesystem with a slow sync this saves more than a second for every volume that comes and goes.
+// replaced by what the medium holds.
 class FileJournal final : public Journal {
  public:
-  explicit FileJournal(std::string directory) : directory_(std::move(directory)) {}
+  explicit FileJournal(std::string directory) : folder_(std::move(directory)) {}
 
   absl::Status Save(const VolumeRecord& record) override;
   absl::Status Remove(const std::string& volume_id) override;
   absl::StatusOr<std::vector<VolumeRecord>> Load() override;
 
  private:
-  std::string PathOf(const std::string& volume_id) const;
-  const std::string directory_;
+  sys::RecordFolder folder_;
 };
 
 }  // namespace ashlar::node_agent
