@@ -135,15 +135,7 @@ absl::StatusOr<Volume> VolumeObjects::Modify(const CallContext& context, const s
     ASHLAR_ASSIGN_OR_RETURN(Json object, Get(context, name));
     ASHLAR_ASSIGN_OR_RETURN(Volume volume, api::FromJson<Volume>(object));
     if (!Apply(parameters, *volume.mutable_spec())) return volume;
-    const Json wanted = api::ToJson(volume);
-    for (const char* field : {"limits", "trim"}) {
-      const Json* value = FindJson(wanted, {"spec", field});
-      if (value != nullptr) {
-        object["spec"][field] = *value;
-      } else {
-        object["spec"].erase(field);
-      }
-    }
+    api::MergeIntoJson(volume.spec(), object["spec"]);
     absl::StatusOr<Json> written =
         client_.Update(context, Kind(), object, kube::Subresource::kNone);
     if (absl::IsAborted(written.status())) {  // somebody else wrote: read again

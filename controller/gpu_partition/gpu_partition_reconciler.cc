@@ -137,7 +137,7 @@ absl::Status GpuPartitionReconciler::WriteStatus(Pass& pass) {
   if (object.status().SerializeAsString() == pass.status_before.SerializeAsString())
     return absl::OkStatus();
   const auto written =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(object.status()));
+      parts_.writer.UpdateStatus(pass.context, *pass.object, object.status());
   if (absl::IsNotFound(written.status())) return absl::OkStatus();  // deleted meanwhile
   ASHLAR_RETURN_IF_ERROR(written.status());
   for (const char* type : {"Allocated", "ReconfigurationBlocked"}) {

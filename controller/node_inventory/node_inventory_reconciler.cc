@@ -88,7 +88,7 @@ absl::Status NodeInventoryReconciler::Update(const CallContext& context, NodeInv
   SetNodeInventoryStatus(facts, options_.last_heard_every, parts_.clock.Now());
   const v1alpha1::NodeInventoryStatus& after = facts.object.status();
   if (before.SerializeAsString() == after.SerializeAsString()) return absl::OkStatus();
-  const auto answer = parts_.writer.UpdateStatus(context, *object, api::ToJson(after));
+  const auto answer = parts_.writer.UpdateStatus(context, *object, after);
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
   for (const k8s::Condition& turned : TurnedConditions(before.conditions(), after.conditions())) {

@@ -55,13 +55,6 @@ absl::StatusOr<Json> ObjectWriter::UpdateOwned(const CallContext& context, const
   return Update(context, wanted, kube::Subresource::kNone);
 }
 
-absl::StatusOr<Json> ObjectWriter::UpdateStatus(const CallContext& context, const Json& object,
-                                                const Json& status) {
-  Json wanted = object;
-  wanted["status"] = status;
-  return Update(context, wanted, kube::Subresource::kStatus);
-}
-
 absl::StatusOr<Json> ObjectWriter::Create(const CallContext& context, const Json& object) {
   auto answer = client_.Create(context, kind_, object);
   if (answer.ok()) written_(*answer);

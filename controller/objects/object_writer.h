@@ -26,9 +26,15 @@ class ObjectWriter {
   // owns. Aborted: the object is another by now. NotFound: it is gone.
   absl::StatusOr<Json> UpdateOwned(const CallContext& context, const Json& object,
                                    const Json& spec);
-  // Replaces the whole status. Errors as above.
+  // Makes `status` the status, but for fields in it that this version does not know, which stay
+  // as they are. Errors as above.
+  template <class Status>
   absl::StatusOr<Json> UpdateStatus(const CallContext& context, const Json& object,
-                                    const Json& status);
+                                    const Status& status) {
+    Json wanted = object;
+    api::MergeIntoJson(status, wanted["status"]);
+    return Update(context, wanted, kube::Subresource::kStatus);
+  }
   // Makes the object if there is none of the name; AlreadyExists otherwise.
   absl::StatusOr<Json> Create(const CallContext& context, const Json& object);
   // Takes the finalizer off, so that the deletion ends. OK if the object or it is gone already.

@@ -212,7 +212,7 @@ absl::Status PoolReconciler::WriteStatus(Pass& pass) {
     return absl::OkStatus();
   }
   const auto answer =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(pool.status()));
+      parts_.writer.UpdateStatus(pass.context, *pass.object, pool.status());
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
   {

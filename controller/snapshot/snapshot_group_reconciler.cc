@@ -55,7 +55,7 @@ SnapshotGroupReconciler::Result SnapshotGroupReconciler::Finish(Pass& pass, bool
   if (pass.group.status().SerializeAsString() == pass.status_before.SerializeAsString())
     return action;
   const absl::Status written =
-      parts_.group_writer.UpdateStatus(pass.context, *pass.object, api::ToJson(pass.group.status()))
+      parts_.group_writer.UpdateStatus(pass.context, *pass.object, pass.group.status())
           .status();
   if (!written.ok() && !absl::IsNotFound(written)) return written;
   if (!ready) parts_.events.Publish(EventSink::Type::kWarning, *pass.object, reason, message);
@@ -144,7 +144,7 @@ absl::Status SnapshotGroupReconciler::WriteTaken(Pass& pass, const std::vector<J
     SetTaken(snapshot, taken.snapshots(static_cast<int>(i)), parts_.clock.Now());
     ASHLAR_RETURN_IF_ERROR(
         parts_.snapshot_writer
-            .UpdateStatus(pass.context, members[i], api::ToJson(snapshot.status()))
+            .UpdateStatus(pass.context, members[i], snapshot.status())
             .status());
   }
   return absl::OkStatus();

@@ -156,7 +156,7 @@ absl::Status SnapshotReconciler::WriteStatus(Pass& pass) {
     return absl::OkStatus();
   const absl::Status written =
       parts_.snapshot_writer
-          .UpdateStatus(pass.context, *pass.object, api::ToJson(snapshot.status()))
+          .UpdateStatus(pass.context, *pass.object, snapshot.status())
           .status();
   if (absl::IsNotFound(written)) return absl::OkStatus();  // deleted meanwhile
   ASHLAR_RETURN_IF_ERROR(written);

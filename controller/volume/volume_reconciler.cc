@@ -407,7 +407,7 @@ absl::Status VolumeReconciler::WriteStatus(Pass& pass) {
     return absl::OkStatus();
   }
   const auto answer =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, api::ToJson(volume.status()));
+      parts_.writer.UpdateStatus(pass.context, *pass.object, volume.status());
   // Deleted meanwhile: the cache will tell, and there is nobody left to be told.
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
