@@ -60,7 +60,7 @@ class ControllerTest : public testing::Test {
     return request;
   }
   absl::StatusOr<csi::v1::CreateVolumeResponse> Create(const CreateVolumeRequest& request) {
-    return controller_.CreateVolume({}, request);
+    return controller_.CreateVolume({.request_id = "r1"}, request);
   }
   absl::Status Delete(const std::string& id) {
     csi::v1::DeleteVolumeRequest request;
@@ -142,6 +142,7 @@ TEST_F(ControllerTest, CreateWritesTheVolumeAndAnswersWhenItIsCarved) {
   EXPECT_EQ(volume.spec().fs_type(), "ext4");
   EXPECT_EQ(volume.spec().claim_ref().name(), "data");
   EXPECT_THAT(volume.metadata().finalizers(), testing::ElementsAre("ashlar.dev/agent"));
+  EXPECT_EQ(volume.metadata().annotations().at("ashlar.dev/request-id"), "r1");
 }
 
 TEST_F(ControllerTest, RepeatedCreateGivesTheSameVolumeAndADifferentOneIsRefused) {

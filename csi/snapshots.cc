@@ -15,7 +15,7 @@
 #include "lib/api/conditions.h"
 #include "lib/api/kinds.h"
 #include "lib/base/status_macros.h"
-#include "lib/kube/object.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::csi_driver {
 namespace {
@@ -109,7 +109,9 @@ template <class Object>
 absl::StatusOr<Object> FindOrCreate(const CallContext& context, kube::Client& client,
                                     runtime::Informer& informer, const Object& wanted) {
   const api::KindInfo& kind = api::Kind<Object>();
-  absl::StatusOr<Json> made = client.Create(context, kind, api::ToJson(wanted));
+  Json object = api::ToJson(wanted);
+  kube::SetRequestId(context, object);
+  absl::StatusOr<Json> made = client.Create(context, kind, object);
   if (absl::IsAlreadyExists(made.status()))
     made = client.Get(context, kind, {"", wanted.metadata().name()});
   if (!made.ok()) return Annotate(made.status(), wanted.metadata().name());

@@ -9,7 +9,7 @@
 #include "lib/api/quantity.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
-#include "lib/kube/object.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::csi_driver {
 namespace {
@@ -54,7 +54,9 @@ absl::StatusOr<Volume> VolumeObjects::Find(const CallContext& context, const std
 absl::StatusOr<Volume> VolumeObjects::FindOrCreate(const CallContext& context,
                                                    const Volume& wanted) {
   const std::string& name = wanted.metadata().name();
-  absl::StatusOr<Json> made = client_.Create(context, Kind(), api::ToJson(wanted));
+  Json object = api::ToJson(wanted);
+  kube::SetRequestId(context, object);
+  absl::StatusOr<Json> made = client_.Create(context, Kind(), object);
   if (absl::IsAlreadyExists(made.status())) return Find(context, name);
   if (!made.ok()) return Annotate(made.status(), absl::StrCat("volume ", name));
   volumes_.Put(*made);
@@ -117,6 +119,7 @@ absl::StatusOr<Volume> VolumeObjects::SetSize(const CallContext& context, const 
     const int64_t bytes = wanted(volume);
     if (bytes == 0 || volume.spec().size() == bytes) return volume;
     object["spec"]["size"] = api::FormatBytes(bytes);
+    kube::SetRequestId(context, object);
     absl::StatusOr<Json> written =
         client_.Update(context, Kind(), object, kube::Subresource::kNone);
     if (absl::IsAborted(written.status())) {  // somebody else wrote: read again
@@ -136,6 +139,7 @@ absl::StatusOr<Volume> VolumeObjects::Modify(const CallContext& context, const s
     ASHLAR_ASSIGN_OR_RETURN(Volume volume, api::FromJson<Volume>(object));
     if (!Apply(parameters, *volume.mutable_spec())) return volume;
     api::MergeIntoJson(volume.spec(), object["spec"]);
+    kube::SetRequestId(context, object);
     absl::StatusOr<Json> written =
         client_.Update(context, Kind(), object, kube::Subresource::kNone);
     if (absl::IsAborted(written.status())) {  // somebody else wrote: read again

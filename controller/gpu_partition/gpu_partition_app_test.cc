@@ -63,6 +63,18 @@ TEST_F(GpuPartitionApp, PlacesAreChosenOnManagedNodesAndClaimsMadeForThem) {
   lab_.AwaitCondition(kPartition, "c", "Healthy", "True", "Healthy");
 }
 
+TEST_F(GpuPartitionApp, OneThatCannotBeReadHoldsUpNobody) {
+  Own("Manage");
+  const auto bad = lab_.server.Create({}, kPartition,
+                                      {{"apiVersion", "ashlar.dev/v1alpha1"},
+                                       {"kind", "GPUPartition"},
+                                       {"metadata", {{"name", "bad"}, {"namespace", "team"}}},
+                                       {"spec", {{"profile", "3g.40gb"}, {"count", "several"}}}});
+  ASSERT_TRUE(bad.ok()) << bad.status();
+  Make("good");
+  EXPECT_GE(Place("good"), 0);
+}
+
 TEST_F(GpuPartitionApp, SomebodyElsesClaimIsLeftAlone) {
   Own("Manage");
   const auto made = lab_.server.Create({}, kClaim,

@@ -42,8 +42,9 @@ absl::Status GpuPartitionReconciler::Gather(Pass& pass, const api::ObjectKey& ke
   }
   for (const runtime::ObjectPtr& other : parts_.gpu_partitions.List()) {
     if (kube::KeyOf(*other) == key) continue;
-    ASHLAR_ASSIGN_OR_RETURN(const GPUPartition partition, api::FromJson<GPUPartition>(*other));
-    const auto& parts = partition.status().allocations();
+    const absl::StatusOr<GPUPartition> partition = api::FromJson<GPUPartition>(*other);
+    if (!partition.ok()) continue;  // its own pass says so; of its places their claims tell
+    const auto& parts = partition->status().allocations();
     facts.promised.insert(facts.promised.end(), parts.begin(), parts.end());
     facts.promised_by.resize(facts.promised.size(), absl::StrCat(partition.metadata().namespace_(),
                                                                  "/", partition.metadata().name()));
@@ -136,8 +137,7 @@ absl::Status GpuPartitionReconciler::WriteStatus(Pass& pass) {
   const GPUPartition& object = pass.facts.object;
   if (object.status().SerializeAsString() == pass.status_before.SerializeAsString())
     return absl::OkStatus();
-  const auto written =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, object.status());
+  const auto written = parts_.writer.UpdateStatus(pass.context, *pass.object, object.status());
   if (absl::IsNotFound(written.status())) return absl::OkStatus();  // deleted meanwhile
   ASHLAR_RETURN_IF_ERROR(written.status());
   for (const char* type : {"Allocated", "ReconfigurationBlocked"}) {

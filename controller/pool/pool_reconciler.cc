@@ -9,6 +9,7 @@
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::controller {
 
@@ -63,6 +64,7 @@ absl::StatusOr<PoolReconciler::Pass> PoolReconciler::Gather(const CallContext& c
   Pass pass{.context = context, .object = std::move(object)};
   ASHLAR_ASSIGN_OR_RETURN(pass.facts.pool, api::FromJson<Pool>(*pass.object));
   Pool& pool = pass.facts.pool;
+  if (pass.context.request_id.empty()) pass.context.request_id = kube::RequestIdOf(*pass.object);
   pass.status_before = pool.status();
   {
     MutexLock lock(mu_);
@@ -172,8 +174,10 @@ void PoolReconciler::AskAgent(Pass& pass, PoolNodeFacts& node, PoolStep step, As
   asked.error = status.ok() ? "" : std::string(status.message());
   node.call_error = asked.error;
   if (status.ok()) return;
-  LogWarning("agent refused the pool",
-             {{"pool", pool.metadata().name()}, {"node", node.node}, {"error", status.ToString()}});
+  LogWarning("agent refused the pool", {{"pool", pool.metadata().name()},
+                                        {"node", node.node},
+                                        {"error", status.ToString()},
+                                        {"request", context.request_id}});
 }
 
 PoolReconciler::Result PoolReconciler::Finish(Pass& pass) {
@@ -211,8 +215,7 @@ absl::Status PoolReconciler::WriteStatus(Pass& pass) {
   if (pool.status().SerializeAsString() == pass.status_before.SerializeAsString()) {
     return absl::OkStatus();
   }
-  const auto answer =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, pool.status());
+  const auto answer = parts_.writer.UpdateStatus(pass.context, *pass.object, pool.status());
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());
   {

@@ -7,6 +7,7 @@
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::controller {
 
@@ -22,7 +23,7 @@ absl::StatusOr<Action> SnapshotGroupReconciler::Reconcile(const CallContext& con
   Pass pass{.context = context, .object = std::move(object)};
   ASHLAR_ASSIGN_OR_RETURN(pass.group, api::FromJson<SnapshotGroup>(*pass.object));
   pass.status_before = pass.group.status();
-  if (pass.context.request_id.empty()) pass.context.request_id = pass.group.metadata().uid();
+  if (pass.context.request_id.empty()) pass.context.request_id = kube::RequestIdOf(*pass.object);
   if (pass.group.metadata().has_deletion_timestamp())
     return HasAgentFinalizer(*pass.object) ? Remove(pass) : Result(Action::AwaitChange());
   if (api::IsConditionTrue(pass.group.status().conditions(), "Ready")) return Action::AwaitChange();
@@ -55,8 +56,7 @@ SnapshotGroupReconciler::Result SnapshotGroupReconciler::Finish(Pass& pass, bool
   if (pass.group.status().SerializeAsString() == pass.status_before.SerializeAsString())
     return action;
   const absl::Status written =
-      parts_.group_writer.UpdateStatus(pass.context, *pass.object, pass.group.status())
-          .status();
+      parts_.group_writer.UpdateStatus(pass.context, *pass.object, pass.group.status()).status();
   if (!written.ok() && !absl::IsNotFound(written)) return written;
   if (!ready) parts_.events.Publish(EventSink::Type::kWarning, *pass.object, reason, message);
   return action;
@@ -72,6 +72,7 @@ absl::StatusOr<std::vector<Json>> SnapshotGroupReconciler::EnsureMembers(Pass& p
                  {{"volume", member.volume()},
                   {"group", pass.group.metadata().name()},
                   {"nodeName", pass.group.spec().node_name()}}}};
+    kube::SetRequestId(pass.context, wanted);
     absl::StatusOr<Json> made = parts_.snapshot_writer.Create(pass.context, wanted);
     if (absl::IsAlreadyExists(made.status()))
       made = parts_.client.Get(pass.context, api::Kind<Snapshot>(), {"", member.name()});
@@ -143,9 +144,7 @@ absl::Status SnapshotGroupReconciler::WriteTaken(Pass& pass, const std::vector<J
     if (IsTaken(snapshot)) continue;
     SetTaken(snapshot, taken.snapshots(static_cast<int>(i)), parts_.clock.Now());
     ASHLAR_RETURN_IF_ERROR(
-        parts_.snapshot_writer
-            .UpdateStatus(pass.context, members[i], snapshot.status())
-            .status());
+        parts_.snapshot_writer.UpdateStatus(pass.context, members[i], snapshot.status()).status());
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::controller {
 
@@ -29,7 +30,7 @@ absl::StatusOr<SnapshotReconciler::Pass> SnapshotReconciler::Gather(const CallCo
   ASHLAR_ASSIGN_OR_RETURN(facts.snapshot, api::FromJson<Snapshot>(*pass.object));
   pass.status_before = facts.snapshot.status();
   facts.has_finalizer = HasAgentFinalizer(*pass.object);
-  if (pass.context.request_id.empty()) pass.context.request_id = facts.snapshot.metadata().uid();
+  if (pass.context.request_id.empty()) pass.context.request_id = kube::RequestIdOf(*pass.object);
   facts.source.name = facts.snapshot.spec().volume();
   if (auto volume = parts_.volumes.Get({"", facts.source.name})) {
     ASHLAR_ASSIGN_OR_RETURN(facts.source.volume, api::FromJson<v1alpha1::Volume>(*volume));
@@ -155,9 +156,7 @@ absl::Status SnapshotReconciler::WriteStatus(Pass& pass) {
   if (snapshot.status().SerializeAsString() == pass.status_before.SerializeAsString())
     return absl::OkStatus();
   const absl::Status written =
-      parts_.snapshot_writer
-          .UpdateStatus(pass.context, *pass.object, snapshot.status())
-          .status();
+      parts_.snapshot_writer.UpdateStatus(pass.context, *pass.object, snapshot.status()).status();
   if (absl::IsNotFound(written)) return absl::OkStatus();  // deleted meanwhile
   ASHLAR_RETURN_IF_ERROR(written);
   const k8s::Condition* ready = api::FindCondition(snapshot.status().conditions(), "Ready");

@@ -12,6 +12,7 @@
 #include "lib/api/kinds.h"
 #include "lib/base/log.h"
 #include "lib/base/status_macros.h"
+#include "lib/kube/request_id.h"
 
 namespace ashlar::controller {
 
@@ -63,7 +64,7 @@ absl::StatusOr<VolumeReconciler::Pass> VolumeReconciler::Gather(const CallContex
   ASHLAR_ASSIGN_OR_RETURN(pass.facts.volume, api::FromJson<Volume>(*pass.object));
   pass.status_before = pass.facts.volume.status();
   pass.facts.has_finalizer = HasAgentFinalizer(*pass.object);
-  if (pass.context.request_id.empty()) pass.context.request_id = pass.facts.volume.metadata().uid();
+  if (pass.context.request_id.empty()) pass.context.request_id = kube::RequestIdOf(*pass.object);
   if (auto pool = parts_.pools.Get({"", pass.facts.volume.spec().pool()})) {
     ASHLAR_ASSIGN_OR_RETURN(pass.pool, api::FromJson<v1alpha1::Pool>(*pool));
     pass.facts.pool_exists = true;
@@ -406,8 +407,7 @@ absl::Status VolumeReconciler::WriteStatus(Pass& pass) {
   if (volume.status().SerializeAsString() == pass.status_before.SerializeAsString()) {
     return absl::OkStatus();
   }
-  const auto answer =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, volume.status());
+  const auto answer = parts_.writer.UpdateStatus(pass.context, *pass.object, volume.status());
   // Deleted meanwhile: the cache will tell, and there is nobody left to be told.
   if (absl::IsNotFound(answer.status())) return absl::OkStatus();
   ASHLAR_RETURN_IF_ERROR(answer.status());

@@ -223,6 +223,7 @@ PoolStatus PoolSet::StatusOf(const Entry& entry) {
   PoolStatus status;
   status.name = entry.record.spec.name;
   status.uid = entry.record.spec.uid;
+  status.backend = entry.record.spec.backend;
   status.devices = entry.devices;
   status.reason = entry.reason;
   status.message = entry.message;

@@ -172,7 +172,7 @@ typename Api::NodePrepareResourcesResponse DraPlugin::Prepare(
   typename Api::NodePrepareResourcesResponse response;
   for (const auto& claim : request.claims()) {
     auto& answer = (*response.mutable_claims())[claim.uid()];
-    const auto prepared = metrics_.Measure("prepare_claim", [&] {
+    const auto prepared = metrics_.Measure("prepare_claim", "", [&] {
       return claims_.Prepare(call, options_.driver, claim.uid(), until);
     });
     if (!prepared.ok()) {
@@ -199,7 +199,7 @@ typename Api::NodeUnprepareResourcesResponse DraPlugin::Unprepare(
   typename Api::NodeUnprepareResourcesResponse response;
   for (const auto& claim : request.claims()) {
     auto& answer = (*response.mutable_claims())[claim.uid()];
-    const absl::Status gone = metrics_.Measure("unprepare_claim", [&] {
+    const absl::Status gone = metrics_.Measure("unprepare_claim", "", [&] {
       return claims_.Unprepare(call, options_.driver, claim.uid(), until);
     });
     if (!gone.ok()) answer.set_error(std::string(gone.message()));

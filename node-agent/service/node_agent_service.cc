@@ -78,8 +78,9 @@ grpc::ServerUnaryReactor* NodeAgentService::EnsurePool(grpc::CallbackServerConte
                        [this](const CallContext& call,
                               const pb::EnsurePoolRequest& pool) -> absl::StatusOr<pb::PoolState> {
                          ASHLAR_ASSIGN_OR_RETURN(const PoolSpec spec, SpecFromProto(pool));
-                         absl::StatusOr<PoolStatus> status = metrics_.Measure(
-                             "ensure_pool", [&] { return pools_.Ensure(call, spec); });
+                         absl::StatusOr<PoolStatus> status =
+                             metrics_.Measure("ensure_pool", BackendName(spec.backend),
+                                              [&] { return pools_.Ensure(call, spec); });
                          ASHLAR_RETURN_IF_ERROR(status.status());
                          if (status->ready)
                            ASHLAR_RETURN_IF_ERROR(volumes_.Adopt(call, pool.name()));
@@ -97,8 +98,8 @@ grpc::ServerUnaryReactor* NodeAgentService::RemovePool(grpc::CallbackServerConte
       context, *request, *response,
       [this](const CallContext& call,
              const pb::RemovePoolRequest& pool) -> absl::StatusOr<pb::RemovePoolResponse> {
-        ASHLAR_RETURN_IF_ERROR(
-            metrics_.Measure("remove_pool", [&] { return pools_.Remove(call, pool.name()); }));
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("remove_pool", metrics_.BackendOf(pool.name()),
+                                                [&] { return pools_.Remove(call, pool.name()); }));
         feed_.Poke();
         return pb::RemovePoolResponse();
       });
@@ -115,9 +116,9 @@ grpc::ServerUnaryReactor* NodeAgentService::EnsureVolume(grpc::CallbackServerCon
                               volume.fs_type(),   volume.source()};
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(volume.mode()));
         args.drive = volume.drive();
-        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("carve", [&] {
-          return volumes_.Ensure(call, args);
-        }));
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status,
+                                metrics_.Measure("carve", metrics_.BackendOf(volume.pool()),
+                                                 [&] { return volumes_.Ensure(call, args); }));
         feed_.Poke();
         return ToProto(status);
       });
@@ -130,9 +131,11 @@ grpc::ServerUnaryReactor* NodeAgentService::ResizeVolume(grpc::CallbackServerCon
       context, *request, *response,
       [this](const CallContext& call,
              const pb::ResizeVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
-        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status, metrics_.Measure("resize", [&] {
-          return volumes_.Resize(call, volume.volume_id(), volume.size_bytes());
-        }));
+        ASHLAR_ASSIGN_OR_RETURN(const VolumeStatus status,
+                                metrics_.Measure("resize", BackendOf(volume.volume_id()), [&] {
+                                  return volumes_.Resize(call, volume.volume_id(),
+                                                         volume.size_bytes());
+                                }));
         feed_.Poke();
         return ToProto(status);
       });
@@ -147,9 +150,10 @@ grpc::ServerUnaryReactor* NodeAgentService::ModifyVolume(grpc::CallbackServerCon
              const pb::ModifyVolumeRequest& volume) -> absl::StatusOr<pb::VolumeState> {
         ASHLAR_ASSIGN_OR_RETURN(const VolumeAttributes attributes,
                                 AttributesFromProto(volume.attributes()));
-        ASHLAR_ASSIGN_OR_RETURN(VolumeStatus status, metrics_.Measure("modify", [&] {
-          return volumes_.Modify(call, volume.volume_id(), attributes);
-        }));
+        ASHLAR_ASSIGN_OR_RETURN(VolumeStatus status,
+                                metrics_.Measure("modify", BackendOf(volume.volume_id()), [&] {
+                                  return volumes_.Modify(call, volume.volume_id(), attributes);
+                                }));
         ASHLAR_RETURN_IF_ERROR(limits_.Refresh(call));
         status.attributes_message = limits_.Problem(volume.volume_id());
         feed_.Poke();
@@ -164,8 +168,9 @@ grpc::ServerUnaryReactor* NodeAgentService::RemoveVolume(grpc::CallbackServerCon
       context, *request, *response,
       [this](const CallContext& call,
              const pb::RemoveVolumeRequest& volume) -> absl::StatusOr<pb::RemoveVolumeResponse> {
-        ASHLAR_RETURN_IF_ERROR(
-            metrics_.Measure("remove", [&] { return volumes_.Remove(call, volume.volume_id()); }));
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("remove", BackendOf(volume.volume_id()), [&] {
+          return volumes_.Remove(call, volume.volume_id());
+        }));
         feed_.Poke();
         return pb::RemoveVolumeResponse();
       });
@@ -174,37 +179,38 @@ grpc::ServerUnaryReactor* NodeAgentService::RemoveVolume(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* NodeAgentService::EnsureSnapshots(
     grpc::CallbackServerContext* context, const pb::EnsureSnapshotsRequest* request,
     pb::EnsureSnapshotsResponse* response) {
-  return runner_.Unary(context, *request, *response,
-                       [this](const CallContext& call, const pb::EnsureSnapshotsRequest& wanted)
-                           -> absl::StatusOr<pb::EnsureSnapshotsResponse> {
-                         std::vector<SnapshotArgs> args;
-                         for (const pb::SnapshotToTake& snapshot : wanted.snapshots())
-                           args.push_back({snapshot.snapshot_id(), snapshot.volume_id()});
-                         ASHLAR_ASSIGN_OR_RETURN(const std::vector<VolumeStatus> statuses,
-                                                 metrics_.Measure("snapshot", [&] {
-                                                   return volumes_.EnsureSnapshots(call, args);
-                                                 }));
-                         feed_.Poke();
-                         pb::EnsureSnapshotsResponse made;
-                         for (const VolumeStatus& status : statuses)
-                           *made.add_snapshots() = ToProto(status);
-                         return made;
-                       });
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call, const pb::EnsureSnapshotsRequest& wanted)
+          -> absl::StatusOr<pb::EnsureSnapshotsResponse> {
+        std::vector<SnapshotArgs> args;
+        for (const pb::SnapshotToTake& snapshot : wanted.snapshots())
+          args.push_back({snapshot.snapshot_id(), snapshot.volume_id()});
+        ASHLAR_ASSIGN_OR_RETURN(
+            const std::vector<VolumeStatus> statuses,
+            metrics_.Measure("snapshot",
+                             args.empty() ? std::string() : BackendOf(args.front().source),
+                             [&] { return volumes_.EnsureSnapshots(call, args); }));
+        feed_.Poke();
+        pb::EnsureSnapshotsResponse made;
+        for (const VolumeStatus& status : statuses) *made.add_snapshots() = ToProto(status);
+        return made;
+      });
 }
 
 grpc::ServerUnaryReactor* NodeAgentService::RemoveSnapshot(grpc::CallbackServerContext* context,
                                                            const pb::RemoveSnapshotRequest* request,
                                                            pb::RemoveSnapshotResponse* response) {
-  return runner_.Unary(context, *request, *response,
-                       [this](const CallContext& call, const pb::RemoveSnapshotRequest& snapshot)
-                           -> absl::StatusOr<pb::RemoveSnapshotResponse> {
-                         ASHLAR_RETURN_IF_ERROR(metrics_.Measure("remove_snapshot", [&] {
-                           return volumes_.Remove(call, snapshot.snapshot_id(),
-                                                  VolumeKind::kSnapshot);
-                         }));
-                         feed_.Poke();
-                         return pb::RemoveSnapshotResponse();
-                       });
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call, const pb::RemoveSnapshotRequest& snapshot)
+          -> absl::StatusOr<pb::RemoveSnapshotResponse> {
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure(
+            "remove_snapshot", BackendOf(snapshot.snapshot_id()),
+            [&] { return volumes_.Remove(call, snapshot.snapshot_id(), VolumeKind::kSnapshot); }));
+        feed_.Poke();
+        return pb::RemoveSnapshotResponse();
+      });
 }
 
 grpc::ServerWriteReactor<pb::Extents>* NodeAgentService::ListExtents(

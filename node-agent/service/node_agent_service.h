@@ -67,6 +67,9 @@ class NodeAgentService final : public agent::v1::NodeAgent::CallbackService {
   absl::Status Watch(const CallContext& call, const agent::v1::WatchInventoryRequest& request,
                      rpc::ServerStream<agent::v1::Inventory>& stream);
 
+  // Of the volume or snapshot, for metrics.
+  std::string BackendOf(const std::string& id) { return metrics_.BackendOf(volumes_.Find(id)); }
+
   const NodeFacts facts_;
   PoolSet& pools_;
   VolumeManager& volumes_;

@@ -102,7 +102,8 @@ grpc::ServerUnaryReactor* NodeMountService::StageVolume(grpc::CallbackServerCont
                        {stage.mount_flags().begin(), stage.mount_flags().end()}};
         args.read_only = stage.read_only();
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(stage.mode()));
-        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("stage", [&] { return Stage(call, args); }));
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("stage", BackendOf(stage.volume_id()),
+                                                [&] { return Stage(call, args); }));
         feed_.Poke();
         return pb::StageVolumeResponse();
       });
@@ -115,7 +116,7 @@ grpc::ServerUnaryReactor* NodeMountService::UnstageVolume(grpc::CallbackServerCo
       context, *request, *response,
       [this](const CallContext& call,
              const pb::UnstageVolumeRequest& unstage) -> absl::StatusOr<pb::UnstageVolumeResponse> {
-        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unstage", [&] {
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unstage", BackendOf(unstage.volume_id()), [&] {
           return volumes_.Unstage(call, unstage.volume_id(), unstage.staging_path());
         }));
         feed_.Poke();
@@ -132,8 +133,9 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
              const pb::PublishVolumeRequest& publish) -> absl::StatusOr<pb::PublishVolumeResponse> {
         if (publish.has_inline_volume()) {
           ASHLAR_ASSIGN_OR_RETURN(const InlineVolumeArgs args, InlineFromProto(publish));
-          const absl::Status published = metrics_.Measure(
-              "publish_inline", [&] { return inline_volumes_.Publish(call, args); });
+          const absl::Status published =
+              metrics_.Measure("publish_inline", metrics_.BackendOf(args.pool),
+                               [&] { return inline_volumes_.Publish(call, args); });
           PublicationsChanged(call);
           ASHLAR_RETURN_IF_ERROR(published);
           return pb::PublishVolumeResponse();
@@ -149,9 +151,9 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
         ASHLAR_ASSIGN_OR_RETURN(args.mode, ModeFromProto(publish.mode()));
         ASHLAR_RETURN_IF_ERROR(CheckGpuDirect(publish.gpu_direct()));
         args.gpu_direct = !publish.gpu_direct().empty();
-        const absl::Status published = metrics_.Measure("publish", [&] {
-          return PublishChecked(call, args, publish.gpu_direct() == kGpuDirectRequired);
-        });
+        const absl::Status published = metrics_.Measure(
+            "publish", BackendOf(publish.volume_id()),
+            [&] { return PublishChecked(call, args, publish.gpu_direct() == kGpuDirectRequired); });
         PublicationsChanged(call);
         ASHLAR_RETURN_IF_ERROR(published);
         return pb::PublishVolumeResponse();
@@ -161,16 +163,16 @@ grpc::ServerUnaryReactor* NodeMountService::PublishVolume(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* NodeMountService::UnpublishVolume(
     grpc::CallbackServerContext* context, const pb::UnpublishVolumeRequest* request,
     pb::UnpublishVolumeResponse* response) {
-  return runner_.Unary(context, *request, *response,
-                       [this](const CallContext& call, const pb::UnpublishVolumeRequest& unpublish)
-                           -> absl::StatusOr<pb::UnpublishVolumeResponse> {
-                         ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unpublish", [&] {
-                           return inline_volumes_.Unpublish(call, unpublish.volume_id(),
-                                                            unpublish.target_path());
-                         }));
-                         PublicationsChanged(call);
-                         return pb::UnpublishVolumeResponse();
-                       });
+  return runner_.Unary(
+      context, *request, *response,
+      [this](const CallContext& call, const pb::UnpublishVolumeRequest& unpublish)
+          -> absl::StatusOr<pb::UnpublishVolumeResponse> {
+        ASHLAR_RETURN_IF_ERROR(metrics_.Measure("unpublish", BackendOf(unpublish.volume_id()), [&] {
+          return inline_volumes_.Unpublish(call, unpublish.volume_id(), unpublish.target_path());
+        }));
+        PublicationsChanged(call);
+        return pb::UnpublishVolumeResponse();
+      });
 }
 
 grpc::ServerUnaryReactor* NodeMountService::ExpandVolume(grpc::CallbackServerContext* context,
@@ -180,10 +182,11 @@ grpc::ServerUnaryReactor* NodeMountService::ExpandVolume(grpc::CallbackServerCon
       context, *request, *response,
       [this](const CallContext& call,
              const pb::ExpandVolumeRequest& expand) -> absl::StatusOr<pb::ExpandVolumeResponse> {
-        ASHLAR_ASSIGN_OR_RETURN(const int64_t size, metrics_.Measure("expand", [&] {
-          return volumes_.Expand(call, expand.volume_id(), expand.volume_path(),
-                                 expand.size_bytes());
-        }));
+        ASHLAR_ASSIGN_OR_RETURN(const int64_t size,
+                                metrics_.Measure("expand", BackendOf(expand.volume_id()), [&] {
+                                  return volumes_.Expand(call, expand.volume_id(),
+                                                         expand.volume_path(), expand.size_bytes());
+                                }));
         pb::ExpandVolumeResponse answer;
         answer.set_size_bytes(size);
         return answer;

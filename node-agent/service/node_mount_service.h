@@ -61,6 +61,8 @@ class NodeMountService final : public agent::v1::NodeMount::CallbackService {
                               bool direct_required);
   // Who has the volume is told, if a ResourceClaim has.
   absl::Status Stage(const CallContext& call, const StageArgs& args);
+  // Of the volume or snapshot, for metrics.
+  std::string BackendOf(const std::string& id) { return metrics_.BackendOf(volumes_.Find(id)); }
   // Something was published or unpublished.
   void PublicationsChanged(const CallContext& call);
 

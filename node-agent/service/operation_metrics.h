@@ -1,11 +1,15 @@
-// OperationMetrics: how long the agent's operations take, and how many fail. Thread-safe.
+// OperationMetrics: how long the agent's operations take, and how many fail, by backend.
+// Thread-safe.
 #pragma once
 
-#include <functional>
+#include <map>
+#include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "lib/base/clock.h"
+#include "lib/base/mutex.h"
 #include "lib/metrics/metrics.h"
 #include "node-agent/volume/inventory_feed.h"
 
@@ -13,26 +17,37 @@ namespace ashlar::node_agent {
 
 class OperationMetrics {
  public:
-  // All series exist when it returns. `registry` and `clock` must outlive it.
+  // The series of what has no backend exist when it returns, those of a backend when its first pool
+  // is shown. `registry` and `clock` must outlive it.
   OperationMetrics(metrics::Registry& registry, Clock& clock);
 
-  // Runs `operation` and counts it under `kind` ("carve", "stage", ...).
+  // Runs `operation` and counts it under `kind` ("carve", "stage", ...) and `backend` ("File", ...;
+  // empty: none, or nobody knows).
   template <class Operation>
-  auto Measure(absl::string_view kind, Operation operation) -> decltype(operation()) {
+  auto Measure(absl::string_view kind, absl::string_view backend, Operation operation)
+      -> decltype(operation()) {
     const absl::Time start = clock_.Now();
     auto result = operation();
-    Count(kind, clock_.Now() - start, result.ok());
+    Count(kind, backend, clock_.Now() - start, result.ok());
     return result;
   }
 
-  // Sets the gauges of pools and volumes.
+  // Of a pool that was shown; empty if it was not.
+  std::string BackendOf(const std::string& pool) const;
+  std::string BackendOf(const std::optional<VolumeStatus>& volume) const;
+
+  // Sets the gauges of pools and volumes, and ends those of pools that are gone.
   void Show(const InventorySnapshot& inventory);
 
  private:
-  void Count(absl::string_view kind, absl::Duration duration, bool ok);
+  void Count(absl::string_view kind, absl::string_view backend, absl::Duration duration, bool ok);
+  void MakeSeries(absl::string_view backend);
+  void ShowPools(const std::vector<PoolStatus>& pools);
 
   metrics::Registry& registry_;
   Clock& clock_;
+  mutable Mutex mu_;
+  std::map<std::string, std::string> backends_ ABSL_GUARDED_BY(mu_);  // by pool
 };
 
 }  // namespace ashlar::node_agent

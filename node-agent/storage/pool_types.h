@@ -57,6 +57,7 @@ struct PoolSpec {
 struct PoolStatus {
   std::string name;
   std::string uid;
+  BackendKind backend = BackendKind::kFile;
   bool ready = false;
   std::string reason;  // CamelCase, empty when ready
   std::string message;

@@ -2,40 +2,23 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lib/base/json.h"
-#include "lib/base/log.h"
 #include "lib/base/status_macros.h"
-#include "lib/system/files.h"
 #include "node-agent/storage/volume_facts.h"
 
 namespace ashlar::node_agent {
 
-std::string AttributeTable::PathOf(const std::string& volume) const {
-  return absl::StrCat(directory_, "/", FileStem(volume), ".json");
-}
-
 absl::Status AttributeTable::Load() {
-  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(directory_, 0700));
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(directory_));
-  for (const std::string& name : names) {
-    if (!absl::EndsWith(name, ".json")) continue;
-    const absl::StatusOr<std::string> text = sys::ReadFile(absl::StrCat(directory_, "/", name));
-    const absl::StatusOr<Json> json =
-        text.ok() ? ParseJson(text->substr(0, text->find('\n'))) : text.status();
-    const absl::StatusOr<VolumeAttributes> attributes =
-        json.ok() ? AttributesFromJson(*json) : json.status();
-    const std::string volume = json.ok() ? JsonString(*json, {"volume"}) : std::string();
-    if (!attributes.ok() || FileStem(volume) + ".json" != name) {
-      LogWarning("attributes of a volume that cannot be read; the controller gives them again",
-                 {{"file", name}, {"error", attributes.status().ToString()}});
-      continue;
-    }
+  return folder_.Load([&](const std::string& stem, const Json& json) -> absl::Status {
+    ASHLAR_ASSIGN_OR_RETURN(const VolumeAttributes attributes, AttributesFromJson(json));
+    const std::string volume = JsonString(json, {"volume"});
+    if (FileStem(volume) != stem)
+      return absl::FailedPreconditionError(absl::StrCat("it is of volume ", volume));
     MutexLock lock(mu_);
-    all_[volume] = *attributes;
-  }
-  return absl::OkStatus();
+    all_[volume] = attributes;
+    return absl::OkStatus();
+  });
 }
 
 VolumeAttributes AttributeTable::Get(const std::string& volume) const {
@@ -48,7 +31,7 @@ absl::Status AttributeTable::Put(const std::string& volume, const VolumeAttribut
   if (attributes == VolumeAttributes{}) return Erase(volume);
   Json json = AttributesToJson(attributes);
   json["volume"] = volume;
-  ASHLAR_RETURN_IF_ERROR(sys::WritePage(PathOf(volume), DumpJson(json)));
+  ASHLAR_RETURN_IF_ERROR(folder_.Save(FileStem(volume), json));
   MutexLock lock(mu_);
   all_[volume] = attributes;
   return absl::OkStatus();
@@ -59,7 +42,7 @@ absl::Status AttributeTable::Erase(const std::string& volume) {
     MutexLock lock(mu_);
     if (all_.count(volume) == 0) return absl::OkStatus();
   }
-  ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(PathOf(volume), sys::Durability::kProcessCrash));
+  ASHLAR_RETURN_IF_ERROR(folder_.Remove(FileStem(volume)));
   MutexLock lock(mu_);
   all_.erase(volume);
   return absl::OkStatus();

@@ -11,13 +11,14 @@
 
 #include "absl/status/status.h"
 #include "lib/base/mutex.h"
+#include "lib/system/record_folder.h"
 #include "node-agent/limits/volume_attributes.h"
 
 namespace ashlar::node_agent {
 
 class AttributeTable {
  public:
-  explicit AttributeTable(std::string directory) : directory_(std::move(directory)) {}
+  explicit AttributeTable(std::string directory) : folder_(std::move(directory)) {}
 
   // Reads the files. What cannot be read is logged and left out.
   absl::Status Load();
@@ -31,9 +32,7 @@ class AttributeTable {
   bool AnyLimits() const;
 
  private:
-  std::string PathOf(const std::string& volume) const;
-
-  const std::string directory_;
+  sys::RecordFolder folder_;
   mutable Mutex mu_;
   std::map<std::string, VolumeAttributes> all_ ABSL_GUARDED_BY(mu_);
 };

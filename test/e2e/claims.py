@@ -143,11 +143,12 @@ class Claims(Case):
             asked["spec"]["containers"][0]["volumeMounts"] = [{"name": "scratch", "mountPath": "/scratch"}]
             asked["spec"]["volumes"] = [{"name": "scratch", "csi": {"driver": "csi.ashlar.dev", "volumeAttributes": {"pool": pool, "size": size}}}]
             return asked
-        self.apply(wrong("large", "scratch", "2Gi"), wrong("forbidden", "default", "64Mi"), wrong("odd", "scratch", "plenty"))
+        self.apply(wrong("large", "scratch", "2Gi"), wrong("forbidden", "default", "64Mi"), wrong("odd", "scratch", "plenty"), wrong("negative", "scratch", "-1Gi"))
         self.wait_event("Pod", "large", "FailedMount", str(512 * MI), "spec.inlineVolumes.maxSize")
         self.wait_event("Pod", "forbidden", "FailedMount", "pool default", "spec.inlineVolumes.maxSize is not set")
         self.wait_event("Pod", "odd", "FailedMount", "volumeAttributes[size] 'plenty'")
-        for name in ("inline-user", "large", "forbidden", "odd"):
+        self.wait_event("Pod", "negative", "FailedMount", "volumeAttributes[size]", "-1")
+        for name in ("inline-user", "large", "forbidden", "odd", "negative"):
             self.delete(f"pod/{name}")
         self.cluster.until("the volume is gone with its pod", lambda: not self.cluster.leftovers())
         self.cluster.until("its bytes are given back", lambda: allocated() == 0)

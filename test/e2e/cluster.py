@@ -197,8 +197,9 @@ class Cluster:
         return sorted(found)
 
     def images(self, node):
-        """Files of the agent's medium that belong to volumes: everything below the pools but folders."""
-        listing = self.on_node(node, "find", "/var/lib/ashlar", "-type", "f", "-size", "+1023k", "-printf", "%p %s\n")
+        """Files of the agent's state and medium that belong to volumes and claims: images, what is half made, records."""
+        of_volumes = ["-size", "+1023k", "-o", "-path", "*/volumes/*", "-o", "-path", "*/attributes/*", "-o", "-path", "*/journal/claims/*", "-o", "-name", "*.partial"]
+        listing = self.on_node(node, "find", "/var/lib/ashlar", "-type", "f", "(", *of_volumes, ")", "-printf", "%p %s\n")
         return sorted(line for line in listing.splitlines() if line)
 
     def leftovers(self):

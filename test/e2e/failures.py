@@ -57,9 +57,15 @@ class Failures(Case):
         holder = lambda: self.cluster.get("lease", "ashlar-controller", "-n", NAMESPACE)["spec"].get("holderIdentity") or ""
         old = self.cluster.until("there is a leader", holder)
         leader = next(p["metadata"]["name"] for p in self.cluster.pods("controller") if p["metadata"]["name"] in old)
+        others = [p["metadata"]["name"] for p in self.cluster.pods("controller") if p["metadata"]["name"] != leader]
+        nodes = [f"node-{n}" for n in self.cluster.nodes]
+        self.cluster.kubectl("cordon", *nodes)  # the pod that replaces it must wait
+        self.addCleanup(self.cluster.kubectl, "uncordon", *nodes)
         began = time.monotonic()
         self.cluster.kubectl("-n", NAMESPACE, "delete", "pod", leader, "--grace-period=0", "--force")
         new = self.cluster.until("another replica leads", lambda: holder() not in ("", old) and holder(), seconds=60)
+        self.assertTrue(any(name in new for name in others), f"{new} leads, not one of {others}")
+        self.cluster.kubectl("uncordon", *nodes)
         print(f"      {new} led {time.monotonic() - began:.1f} s after {old} was deleted")
         self.start("after")
         self.cluster.wait_ready()

@@ -26,6 +26,7 @@ absl::Status FakeAgent::TakeFailure(const std::string& method, When when) {
 
 absl::Status FakeAgent::Enter(const CallContext& context, const std::string& method) {
   ++calls_[method];
+  request_ids_[method] = context.request_id;
   changed_.NotifyAll();
   while (frozen_ && reachable_) {
     if (context.stop.stop_requested()) return absl::CancelledError("called off");
@@ -185,6 +186,11 @@ absl::Status FakeAgent::RemovePool(const CallContext& context, const std::string
   }
   if (pools_.erase(pool) > 0) Changed();
   return Leave("RemovePool");
+}
+
+std::string FakeAgent::RequestIdOf(const std::string& method) {
+  MutexLock lock(mu_);
+  return request_ids_[method];
 }
 
 absl::StatusOr<agent::v1::VolumeState> FakeAgent::EnsureVolume(

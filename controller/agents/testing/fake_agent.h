@@ -57,6 +57,8 @@ class FakeAgent final : public AgentClient {
   // Its pools have these drives, of that many bytes each, instead of `pool_bytes`. Volumes that
   // name none lie on the roomiest.
   void SetPoolDrives(std::map<std::string, int64_t> drives);
+  // Of the last call of `method`.
+  std::string RequestIdOf(const std::string& method);
   void SetStaged(const std::string& volume, bool staged, int publications);
   // Where the volume's limits are not in force, and why; "": they are.
   // It has the default attributes though nobody said so.
@@ -142,6 +144,7 @@ class FakeAgent final : public AgentClient {
   std::map<std::string, int64_t> pool_drives_ ABSL_GUARDED_BY(mu_);  // bytes by id
   std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, int> calls_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::string> request_ids_ ABSL_GUARDED_BY(mu_);
 };
 
 // Connects to fake agents by their address, "<node>:9500". An agent that was not added cannot be
