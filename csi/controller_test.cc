@@ -278,7 +278,9 @@ TEST_F(ControllerTest, ASmallerExpansionReplacesALargerOneThatIsStillUnderWay) {
   ASSERT_TRUE(Create(Request()).ok());
   carver_.SetReason("-");
   ASSERT_TRUE(volumes_.Resize({}, "pvc-1", 300 * kMiB).ok());
-  ASSERT_EQ(Object("pvc-1")->spec().size(), 300 * kMiB);
+  const Volume larger = *Object("pvc-1");
+  ASSERT_EQ(larger.spec().size(), 300 * kMiB);
+  carver_.AwaitSeen(larger.metadata().resource_version());
   carver_.SetReason("");
   EXPECT_EQ(Expand("pvc-1", 150 * kMiB)->capacity_bytes(), 150 * kMiB);
 }

@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "absl/status/statusor.h"
+#include "lib/api/codec.h"
 #include "lib/kube/client.h"
 
 namespace ashlar::controller {

@@ -25,6 +25,17 @@ void CarvingController::SetNode(const std::string& node) {
   node_ = node;
 }
 
+void CarvingController::NoteSeen(const std::string& resource_version) {
+  MutexLock lock(mu_);
+  seen_ = resource_version;
+  changed_.NotifyAll();
+}
+
+void CarvingController::AwaitSeen(const std::string& resource_version) {
+  MutexLock lock(mu_);
+  while (kube::CompareVersions(seen_, resource_version) < 0) changed_.Wait(mu_);
+}
+
 std::string CarvingController::reason() const {
   MutexLock lock(mu_);
   return reason_;
@@ -48,6 +59,7 @@ void CarvingController::Run(std::stop_token stop) {
                               event.type == kube::WatchEvent::Type::kModified) {
                             Reconcile(event.object);
                           }
+                          NoteSeen(version);
                           return absl::OkStatus();
                         });
   }

@@ -21,15 +21,20 @@ class CarvingController {
   // Takes every volume up again, as the real one does by and by.
   void Retry();
   void SetNode(const std::string& node);
+  // Until it has done with the volume, as that version is, what it does.
+  void AwaitSeen(const std::string& resource_version);
 
  private:
   void Run(std::stop_token stop);
   void Reconcile(const Json& object);
   void Carve(v1alpha1::Volume volume);
+  void NoteSeen(const std::string& resource_version);
   std::string reason() const;
 
   kube::Client& client_;
   mutable Mutex mu_;
+  CondVar changed_;
+  std::string seen_ ABSL_GUARDED_BY(mu_);  // resourceVersion
   std::string reason_ ABSL_GUARDED_BY(mu_);
   std::string node_ ABSL_GUARDED_BY(mu_) = "n1";
   std::jthread thread_;

@@ -46,9 +46,9 @@ class Informer final : public Cache {
   absl::Status AwaitSync(const CallContext& context);
 
   // Takes in an object that the caller got as the answer to a write, so that its next read sees at
-  // least that. Does nothing if the cache has seen that version or a newer one. An object whose last
-  // finalizer the write took off leaves the cache, whatever its version: the server may answer with
-  // the version before its end. The object must be one that the informer's selectors select.
+  // least that. Does nothing if the cache has seen that version or a newer one. An object whose
+  // last finalizer the write took off leaves the cache, whatever its version: the server may answer
+  // with the version before its end. The object must be one that the informer's selectors select.
   void Put(const Json& object);
 
   const api::KindInfo& kind() const { return kind_; }

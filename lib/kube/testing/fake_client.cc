@@ -381,6 +381,7 @@ absl::Status FakeClient::Watch(const CallContext& context, const KindInfo& kind,
     epoch = watch_epoch_;
     bookmarks = bookmarks_;
     ++watches_;
+    last_watch_ = {last_watch_.number + 1, options.resource_version};
     changed_.NotifyAll();
   }
   absl::Status result;
@@ -446,6 +447,11 @@ void FakeClient::SendBookmarks() {
   MutexLock lock(mu_);
   ++bookmarks_;
   changed_.NotifyAll();
+}
+
+FakeClient::Begun FakeClient::LastWatch() {
+  MutexLock lock(mu_);
+  return last_watch_;
 }
 
 void FakeClient::AwaitWatches(int count) {

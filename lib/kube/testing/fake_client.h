@@ -56,6 +56,11 @@ class FakeClient final : public Client {
   void SendBookmarks();
   // Blocks until `count` watches run.
   void AwaitWatches(int count);
+  struct Begun {
+    int number = 0;    // of all watches, the first is 1
+    std::string from;  // resourceVersion
+  };
+  Begun LastWatch();
 
  private:
   using KindKey = std::pair<std::string, std::string>;  // group and plural
@@ -103,6 +108,7 @@ class FakeClient final : public Client {
   int watches_ ABSL_GUARDED_BY(mu_) = 0;
   std::set<std::pair<std::string, std::string>> served_
       ABSL_GUARDED_BY(mu_);  // apiVersion and plural
+  Begun last_watch_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace ashlar::kube
