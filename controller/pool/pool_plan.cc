@@ -21,6 +21,11 @@ bool IsOurs(const PoolFacts& facts, const PoolNodeFacts& node) {
   return node.reported != nullptr && node.reported->uid() == facts.pool.metadata().uid();
 }
 
+// Its agent's last report may be older than the pool.
+bool MayBeThere(const PoolFacts& facts, const PoolNodeFacts& node) {
+  return IsOurs(facts, node) || (node.reported == nullptr && node.unreported);
+}
+
 bool ReadyOn(const PoolFacts& facts, const PoolNodeFacts& node) {
   return node.agent == AgentState::kHeard && IsOurs(facts, node) && node.reported->ready();
 }
@@ -197,11 +202,12 @@ void ClearNumbers(v1alpha1::PoolStatus& status) {
 
 PoolStep DecidePoolOnNode(const PoolFacts& facts, const PoolNodeFacts& node) {
   if (node.agent != AgentState::kHeard) return PoolStep::kNothing;
+  const bool there = MayBeThere(facts, node);
   if (Deleting(facts)) {
-    return facts.volumes.empty() && IsOurs(facts, node) ? PoolStep::kRemove : PoolStep::kNothing;
+    return facts.volumes.empty() && there ? PoolStep::kRemove : PoolStep::kNothing;
   }
   if (!facts.selector_error.empty()) return PoolStep::kNothing;
-  if (!node.selected) return IsOurs(facts, node) ? PoolStep::kRemove : PoolStep::kNothing;
+  if (!node.selected) return there ? PoolStep::kRemove : PoolStep::kNothing;
   // A node that is only observed keeps what it has and takes nothing new.
   if (node.observed_only && !IsOurs(facts, node)) return PoolStep::kNothing;
   const bool current = node.ensured_generation == facts.pool.metadata().generation();
@@ -211,7 +217,7 @@ PoolStep DecidePoolOnNode(const PoolFacts& facts, const PoolNodeFacts& node) {
 bool CanReleasePool(const PoolFacts& facts) {
   if (!facts.volumes.empty()) return false;
   return std::none_of(facts.nodes.begin(), facts.nodes.end(), [&](const PoolNodeFacts& node) {
-    return node.agent != AgentState::kNone && IsOurs(facts, node);
+    return node.agent != AgentState::kNone && MayBeThere(facts, node);
   });
 }
 

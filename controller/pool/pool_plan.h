@@ -28,7 +28,8 @@ struct PoolNodeFacts {
   int unhealthy_volumes = 0;
   // What this process asked of the agent last:
   int64_t ensured_generation = -1;
-  std::string call_error;  // of the last call, if it failed
+  bool unreported = false;  // to make it, and not to remove it since: it may be there
+  std::string call_error;   // of the last call, if it failed
 };
 
 struct PoolFacts {

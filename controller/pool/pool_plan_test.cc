@@ -88,6 +88,12 @@ TEST_F(PoolPlanTest, EachNodeGetsItsStep) {
               f.reported = nullptr;
             },
             PoolStep::kNothing, PoolStep::kNothing},
+           {"made a moment ago, in no report yet",
+            [](F&f, S&) {
+              f.unreported = true;
+              f.reported = nullptr;
+            },
+            PoolStep::kEnsure, PoolStep::kRemove},
            {"another pool of the name", [](F&, S&s) { s.set_uid("uid-0"); }, PoolStep::kEnsure,
             PoolStep::kNothing},
            {"another pool of the name, not selected",
@@ -250,6 +256,8 @@ TEST_F(PoolPlanTest, ADeletedPoolWaitsForItsVolumesThenForItsNodes) {
   facts_.nodes[0].agent = AgentState::kHeard;
   facts_.nodes[0].reported = nullptr;
   EXPECT_TRUE(CanReleasePool(facts_));
+  facts_.nodes[0].unreported = true;
+  EXPECT_FALSE(CanReleasePool(facts_));
 }
 
 TEST_F(PoolPlanTest, ANodeThatIsNoLongerSelectedIsShownWhileThePoolIsThere) {

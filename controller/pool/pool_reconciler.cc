@@ -110,6 +110,7 @@ void PoolReconciler::GatherNode(Pass& pass, const std::string& name,
   }
   if (auto asked = pass.asked.find(name); asked != pass.asked.end()) {
     node.ensured_generation = asked->second.generation;
+    node.unreported = asked->second.unreported;
     node.call_error = asked->second.error;
   }
   pass.facts.nodes.push_back(std::move(node));
@@ -158,8 +159,12 @@ void PoolReconciler::AskAgent(Pass& pass, PoolNodeFacts& node, PoolStep step, As
   absl::Status status = agent.status();
   if (agent.ok() && step == PoolStep::kRemove) {
     status = (*agent)->RemovePool(context, pool.metadata().name());
-    if (status.ok()) node.reported = nullptr;
+    if (status.ok()) {
+      node.reported = nullptr;
+      node.unreported = asked.unreported = false;
+    }
   } else if (agent.ok()) {
+    node.unreported = asked.unreported = true;
     auto state = (*agent)->EnsurePool(context, EnsureRequest(pool));
     status = state.status();
     if (state.ok()) {

@@ -56,6 +56,7 @@ class PoolReconciler final : public runtime::Reconciler {
   // What was asked of an agent last.
   struct Asked {
     int64_t generation = -1;
+    bool unreported = false;  // as PoolNodeFacts has it
     std::string error;
     absl::Time at = absl::InfinitePast();
     agent::v1::PoolState answer;
