@@ -4,15 +4,21 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "lib/base/log.h"
 #include "lib/base/status_macros.h"
-#include "lib/system/files.h"
 
 namespace ashlar::node_agent {
 namespace {
 
 constexpr std::array<absl::string_view, 4> kPhases = {"making", "makingCompute", "made",
                                                       "removing"};
+
+// How the names of records end that are of a whole GPU.
+constexpr char kMode[] = "-mode";
+constexpr char kPower[] = "-power";
+
+std::string StemOf(const PartitionRecord& record) {
+  return absl::StrCat(record.gpu, "-", record.start);
+}
 
 int Int(const Json& json, absl::string_view key, int otherwise = 0) {
   return static_cast<int>(JsonInt(json, {key}, otherwise));
@@ -61,75 +67,47 @@ absl::StatusOr<PartitionRecord> PartitionFromJson(const Json& json) {
   return record;
 }
 
-std::string FilePartitionJournal::PathOf(const PartitionRecord& record) const {
-  return absl::StrCat(directory_, "/", record.gpu, "-", record.start, ".json");
-}
-
-std::string FilePartitionJournal::PathOf(const ModeRecord& record) const {
-  return absl::StrCat(directory_, "/", record.gpu, "-mode.json");
-}
-
-std::string FilePartitionJournal::PathOf(const PowerRecord& record) const {
-  return absl::StrCat(directory_, "/", record.gpu, "-power.json");
-}
-
 absl::Status FilePartitionJournal::Save(const PartitionRecord& record) {
-  return sys::WritePage(PathOf(record), DumpJson(RecordToJson(record)) + "\n");
+  return folder_.Save(StemOf(record), RecordToJson(record));
 }
 
 absl::Status FilePartitionJournal::Remove(const PartitionRecord& record) {
-  return sys::RemoveFile(PathOf(record), sys::Durability::kProcessCrash);
+  return folder_.Remove(StemOf(record));
 }
 
 absl::Status FilePartitionJournal::SaveMode(const ModeRecord& record) {
-  return sys::WritePage(
-      PathOf(record), DumpJson({{"gpu", record.gpu}, {"mode", true}, {"bootId", record.boot_id}}));
+  return folder_.Save(record.gpu + kMode,
+                      {{"gpu", record.gpu}, {"mode", true}, {"bootId", record.boot_id}});
 }
 
 absl::Status FilePartitionJournal::RemoveMode(const ModeRecord& record) {
-  return sys::RemoveFile(PathOf(record), sys::Durability::kProcessCrash);
+  return folder_.Remove(record.gpu + kMode);
 }
 
 absl::Status FilePartitionJournal::SavePower(const PowerRecord& record) {
-  return sys::WritePage(PathOf(record), DumpJson({{"gpu", record.gpu},
-                                                  {"beforeMilliwatts", record.before_milliwatts},
-                                                  {"bootId", record.boot_id}}) +
-                                            "\n");
+  return folder_.Save(record.gpu + kPower, {{"gpu", record.gpu},
+                                            {"beforeMilliwatts", record.before_milliwatts},
+                                            {"bootId", record.boot_id}});
 }
 
 absl::Status FilePartitionJournal::RemovePower(const PowerRecord& record) {
-  return sys::RemoveFile(PathOf(record), sys::Durability::kProcessCrash);
+  return folder_.Remove(record.gpu + kPower);
 }
 
 absl::StatusOr<PartitionJournal::Records> FilePartitionJournal::Load() {
-  ASHLAR_RETURN_IF_ERROR(sys::EnsureDirectory(directory_, 0700));
-  ASHLAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(directory_));
   Records records;
-  for (const std::string& name : names) {
-    if (!absl::EndsWith(name, ".json")) continue;
-    const std::string path = absl::StrCat(directory_, "/", name);
-    ASHLAR_ASSIGN_OR_RETURN(const std::string text, sys::ReadFile(path));
-    if (text.find_first_not_of('\0') == std::string::npos) {
-      // The process died before anything was written, or the power went: nothing was done yet.
-      ASHLAR_RETURN_IF_ERROR(sys::RemoveFile(path, sys::Durability::kProcessCrash));
-      continue;
+  const auto read = [&](const std::string& stem, const Json& json) -> absl::Status {
+    const std::string gpu = JsonString(json, {"gpu"}), boot_id = JsonString(json, {"bootId"});
+    if (absl::EndsWith(stem, kMode)) {
+      records.modes.push_back({gpu, boot_id});
+    } else if (absl::EndsWith(stem, kPower)) {
+      records.powers.push_back({gpu, boot_id, JsonInt(json, {"beforeMilliwatts"})});
+    } else {
+      ASHLAR_ASSIGN_OR_RETURN(records.partitions.emplace_back(), PartitionFromJson(json));
     }
-    const absl::StatusOr<Json> json = ParseJson(text.substr(0, text.find('\n')));
-    absl::Status bad = json.status();
-    if (json.ok() && absl::EndsWith(name, "-mode.json")) {
-      records.modes.push_back({JsonString(*json, {"gpu"}), JsonString(*json, {"bootId"})});
-    } else if (json.ok() && absl::EndsWith(name, "-power.json")) {
-      records.powers.push_back({JsonString(*json, {"gpu"}), JsonString(*json, {"bootId"}),
-                                JsonInt(*json, {"beforeMilliwatts"})});
-    } else if (json.ok()) {
-      absl::StatusOr<PartitionRecord> record = PartitionFromJson(*json);
-      bad = record.status();
-      if (bad.ok()) records.partitions.push_back(*std::move(record));
-    }
-    if (!bad.ok())
-      LogWarning("record of a part of a GPU that cannot be read",
-                 {{"file", name}, {"error", bad.ToString()}});
-  }
+    return absl::OkStatus();
+  };
+  ASHLAR_RETURN_IF_ERROR(folder_.Load(read));
   return records;
 }
 

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lib/base/json.h"
+#include "lib/system/record_folder.h"
 
 namespace ashlar::node_agent {
 
@@ -74,10 +75,10 @@ class PartitionJournal {
   virtual absl::StatusOr<Records> Load() = 0;
 };
 
-// A page-sized file for each first memory slice of a GPU. Not synced: a power cut ends the boot.
+// A record for each first memory slice of a GPU. Not synced: a power cut ends the boot.
 class FilePartitionJournal final : public PartitionJournal {
  public:
-  explicit FilePartitionJournal(std::string directory) : directory_(std::move(directory)) {}
+  explicit FilePartitionJournal(std::string directory) : folder_(std::move(directory)) {}
   absl::Status Save(const PartitionRecord& record) override;
   absl::Status Remove(const PartitionRecord& record) override;
   absl::Status SaveMode(const ModeRecord& record) override;
@@ -88,10 +89,7 @@ class FilePartitionJournal final : public PartitionJournal {
   absl::StatusOr<Records> Load() override;
 
  private:
-  std::string PathOf(const PartitionRecord& record) const;
-  std::string PathOf(const ModeRecord& record) const;
-  std::string PathOf(const PowerRecord& record) const;
-  const std::string directory_;
+  sys::RecordFolder folder_;
 };
 
 }  // namespace ashlar::node_agent
