@@ -222,8 +222,7 @@ absl::Status CompositionReconciler::WriteStatus(Pass& pass) {
   const Composition& object = pass.facts.object;
   // Not by their bytes: those of maps are in any order.
   if (api::ToJson(object.status()) == api::ToJson(pass.status_before)) return absl::OkStatus();
-  const auto written =
-      parts_.writer.UpdateStatus(pass.context, *pass.object, object.status());
+  const auto written = parts_.writer.UpdateStatus(pass.context, *pass.object, object.status());
   if (absl::IsNotFound(written.status())) return absl::OkStatus();  // deleted meanwhile
   ASHLAR_RETURN_IF_ERROR(written.status());
   const k8s::Condition* degraded = api::FindCondition(object.status().conditions(), "Degraded");

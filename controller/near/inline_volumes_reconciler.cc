@@ -55,8 +55,7 @@ absl::Status InlineVolumesReconciler::Tell(const CallContext& context, const Age
   ObserveLocality(inventory, parts_.clock.Now(), facts.volume);
   if (facts.volume.status().SerializeAsString() == before) return absl::OkStatus();
   const absl::Status written =
-      parts_.volume_writer.UpdateStatus(context, *object, facts.volume.status())
-          .status();
+      parts_.volume_writer.UpdateStatus(context, *object, facts.volume.status()).status();
   return absl::IsNotFound(written) ? absl::OkStatus() : written;
 }
 
