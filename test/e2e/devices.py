@@ -79,6 +79,13 @@ class Devices(Case):
         self.assertEqual(files(), [])
         self.assertEqual(self.cluster.on_node(1, "find", "/var/lib/ashlar/claims", "-mindepth", "2"), "")
 
+    def test_the_example_runs(self):
+        self.cluster.example("resourceclaim.yaml", self.space)
+        self.running("claim-user")
+        self.assertRegex(self.shell("claim-user", "cat /proc/mounts"), r"/scratch xfs")
+        self.delete("pod/claim-user")
+        self.cluster.until("the volume is gone with its pod", lambda: not self.cluster.leftovers())
+
     def read_rate(self, name, path):
         """MiB per second that the pod reads."""
         self.shell(name, f"dd if=/dev/zero of={path} bs=1M count=16 conv=fsync 2>/dev/null")
