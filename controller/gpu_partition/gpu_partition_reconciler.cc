@@ -46,8 +46,9 @@ absl::Status GpuPartitionReconciler::Gather(Pass& pass, const api::ObjectKey& ke
     if (!partition.ok()) continue;  // its own pass says so; of its places their claims tell
     const auto& parts = partition->status().allocations();
     facts.promised.insert(facts.promised.end(), parts.begin(), parts.end());
-    facts.promised_by.resize(facts.promised.size(), absl::StrCat(partition.metadata().namespace_(),
-                                                                 "/", partition.metadata().name()));
+    facts.promised_by.resize(
+        facts.promised.size(),
+        absl::StrCat(partition->metadata().namespace_(), "/", partition->metadata().name()));
   }
   const auto composed = PartsOfCompositions(parts_.compositions, {});
   facts.promised.insert(facts.promised.end(), composed.begin(), composed.end());
