@@ -78,7 +78,7 @@ void WriteBare(kube::Client& client, const std::string& name) {
   state.set_device_path("/pools/fast/" + name);
   state.set_healthy(true);
   SetCarved(*volume, state, absl::Now());
-  Require(writer.UpdateStatus(kContext, *placed, api::ToJson(volume->status())).status());
+  Require(writer.UpdateStatus(kContext, *placed, volume->status()).status());
 }
 
 // Counts carved volumes of a prefix as an informer sees them.
