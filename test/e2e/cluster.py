@@ -197,15 +197,22 @@ class Cluster:
         return sorted(found)
 
     def images(self, node):
-        """Files of the agent's state and medium that belong to volumes and claims: images, what is half made, records."""
-        of_volumes = ["-size", "+1023k", "-o", "-path", "*/volumes/*", "-o", "-path", "*/attributes/*", "-o", "-path", "*/journal/claims/*", "-o", "-name", "*.partial"]
-        listing = self.on_node(node, "find", "/var/lib/ashlar", "-type", "f", "(", *of_volumes, ")", "-printf", "%p %s\n")
+        """Files of the agent's medium that hold the bytes of volumes."""
+        return self.files(node, "-size", "+1023k")
+
+    def records(self, node):
+        """What the agent keeps of volumes and claims beside their bytes, and what is half made."""
+        return self.files(node, "(", "-path", "*/volumes/*", "-o", "-path", "*/attributes/*", "-o", "-path", "*/journal/claims/*",
+                          "-o", "-name", "*.partial", ")", "-size", "-1024k")
+
+    def files(self, node, *which):
+        listing = self.on_node(node, "find", "/var/lib/ashlar", "-type", "f", *which, "-printf", "%p %s\n")
         return sorted(line for line in listing.splitlines() if line)
 
     def leftovers(self):
         """What any node holds of volumes: empty when all were deleted."""
         return {f"node-{n} {kind}": things for n in self.nodes
-                for kind, things in (("loops", self.loops(n)), ("mounts", self.mounts(n)), ("files", self.images(n))) if things}
+                for kind, things in (("loops", self.loops(n)), ("mounts", self.mounts(n)), ("files", self.images(n)), ("records", self.records(n))) if things}
 
     # After a failure.
 
