@@ -50,15 +50,22 @@ class ClaimsAppTest : public testing::Test {
     return found;
   }
 
-  // As the scheduler does it: the claim is there, and has the drive.
-  std::string Allocate(const std::string& name, const std::string& drive, const std::string& size,
-                       const Json& parameters = Json()) {
+  // As the scheduler does it: the claim is there, and has what `allocation` says. Its uid.
+  std::string MakeAllocated(const std::string& name, const Json& allocation) {
     Json claim = {{"apiVersion", "resource.k8s.io/v1"},
                   {"kind", "ResourceClaim"},
                   {"metadata", {{"name", name}, {"namespace", "default"}}},
                   {"spec", {{"devices", {{"requests", Json::array()}}}}}};
     auto made = lab_.server.Create({}, kClaim(), claim);
     EXPECT_TRUE(made.ok()) << made.status();
+    (*made)["status"]["allocation"] = allocation;
+    const auto written = lab_.server.Update({}, kClaim(), *made, kube::Subresource::kStatus);
+    EXPECT_TRUE(written.ok()) << written.status();
+    return JsonString(*made, {"metadata", "uid"});
+  }
+  // A claim that has the drive.
+  std::string Allocate(const std::string& name, const std::string& drive, const std::string& size,
+                       const Json& parameters = Json()) {
     Json allocation = {
         {"devices",
          {{"results", Json::array({{{"request", "scratch"},
@@ -73,10 +80,7 @@ class ClaimsAppTest : public testing::Test {
       allocation["devices"]["config"] =
           Json::array({{{"source", "FromClaim"},
                         {"opaque", {{"driver", kNvmeDriver}, {"parameters", parameters}}}}});
-    (*made)["status"]["allocation"] = allocation;
-    const auto written = lab_.server.Update({}, kClaim(), *made, kube::Subresource::kStatus);
-    EXPECT_TRUE(written.ok()) << written.status();
-    return JsonString(*made, {"metadata", "uid"});
+    return MakeAllocated(name, allocation);
   }
 
   // Until the condition of the claim's device has the status and reason; answers the message.
@@ -185,22 +189,13 @@ class OfferedVolumesAppTest : public ClaimsAppTest {
     Offer({"default"});
   }
   void Offer(const std::vector<std::string>& namespaces) {
-    for (;;) {
-      auto volume = lab_.server.Get({}, kVolume(), {"", "pvc"});
-      ASSERT_TRUE(volume.ok());
-      (*volume)["spec"]["offer"] = {{"namespaces", namespaces}};
-      if (lab_.server.Update({}, kVolume(), *volume, kube::Subresource::kNone).ok()) return;
-    }
+    lab_.Change(kVolume(), "pvc", [&](Json& volume) {
+      volume["spec"]["offer"] = {{"namespaces", namespaces}};
+    });
   }
-  // As the scheduler does it.
+  // A claim that has the volume.
   std::string Take(const std::string& name) {
-    Json claim = {{"apiVersion", "resource.k8s.io/v1"},
-                  {"kind", "ResourceClaim"},
-                  {"metadata", {{"name", name}, {"namespace", "default"}}},
-                  {"spec", {{"devices", {{"requests", Json::array()}}}}}};
-    auto made = lab_.server.Create({}, kClaim(), claim);
-    EXPECT_TRUE(made.ok()) << made.status();
-    (*made)["status"]["allocation"] = {
+    const Json allocation = {
         {"devices",
          {{"results", Json::array({{{"request", "data"},
                                     {"driver", kNvmeDriver},
@@ -208,8 +203,7 @@ class OfferedVolumesAppTest : public ClaimsAppTest {
                                     {"device", VolumeDeviceName("pvc")},
                                     {"bindingConditions", {kVolumeReady}},
                                     {"bindingFailureConditions", {kVolumeFailed}}}})}}}};
-    EXPECT_TRUE(lab_.server.Update({}, kClaim(), *made, kube::Subresource::kStatus).ok());
-    return JsonString(*made, {"metadata", "uid"});
+    return MakeAllocated(name, allocation);
   }
   // Until the volume is published, or is not.
   void AwaitPublished(bool published) {

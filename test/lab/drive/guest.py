@@ -43,9 +43,22 @@ def _remove_abandoned():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _take_core():
+    """A core that no other guest of these labs keeps busy, and the file that is locked for it; the first one and None if there is none."""
+    cores = sorted(os.sched_getaffinity(0))
+    for core in cores:
+        lock = open(f"{tempfile.gettempdir()}/ashlar-drive-lab-core-{core}", "w", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return core, lock
+        except OSError:
+            lock.close()
+    return cores[0], None
+
+
 def _prepare(parent, core):
-    """Ends with its parent, and stays on one core: QEMU 7.2 emulates NVMe in another thread than the guest's processor, and what
-    one writes of a doorbell the other may see too late; a command is lost then, and the controller after it."""
+    """Ends with its parent, and stays on one core: QEMU 7.2 emulates NVMe in another thread than the guest's processor, and was
+    seen to lose commands, and then the controller, when the two ran on two cores of a busy machine."""
     _die_with(parent)
     os.sched_setaffinity(0, {core})
 
@@ -69,7 +82,7 @@ class Guest:
         self._owner = open(f"{self.folder}/owner", "w", encoding="utf-8")
         fcntl.flock(self._owner, fcntl.LOCK_EX)
         self._qemu = self._port = self._qmp = None
-        self._core_lock = self._core_number = None
+        self._core, self._core_lock = _take_core()
         self._boots = self._commands = 0
         for disk in self.build.disks:
             with open(f"{self.folder}/{disk.file}", "wb") as file:
@@ -112,9 +125,8 @@ class Guest:
                 "-device", "virtserialport,chardev=lab,name=lab", *self.build.arguments]
         parent = os.getpid()
         log = open(f"{self.folder}/qemu.log", "wb")
-        core = self._core()
         self._qemu = subprocess.Popen(argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                      preexec_fn=lambda: _prepare(parent, core))
+                                      preexec_fn=lambda: _prepare(parent, self._core))
         log.close()
         self._qmp = self._connect("qmp")
         self._qmp_buffer = b""
@@ -133,21 +145,6 @@ class Guest:
             if disk.used:
                 script.append(f"s={disk.serial} d=/dev/{devices[disk.serial, disk.nsid]}; {scenes.USES[disk.used].make}")
         self.run("\n".join([*script, self.scene.setup]), 120)
-
-    def _core(self):
-        """A core that no other guest of these labs keeps busy, if there is one."""
-        cores = sorted(os.sched_getaffinity(0))
-        if self._core_lock is None:
-            for core in cores:
-                lock = open(f"{tempfile.gettempdir()}/ashlar-drive-lab-core-{core}", "w", encoding="utf-8")
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    lock.close()
-                    continue
-                self._core_lock, self._core_number = lock, core
-                break
-        return cores[0] if self._core_lock is None else self._core_number
 
     def cut_power(self):
         """Ends the guest at once. What its kernel had not written is lost; the drives keep what they had taken."""
